@@ -60,10 +60,10 @@ $(BIN)/python:
 	@echo "Making $(VENV) with $$($(PYTHON) --version) …"
 	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(VENV); \
 	else $(PYTHON) -m venv --without-pip $(VENV) && \
-		$(PYTHON) -m pip --quiet --python $(BIN)/python install 'pip>=23'; fi
+		$(PYTHON) -m pip -qq --python $(BIN)/python install 'pip>=23'; fi
 
 # The stem is the list of extras: installed-test,peers is `pip install -e '.[test,peers]'`.
 $(VENV)/installed-%: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing nablatom[$*] into $(VENV) (minutes the first time) …"
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$*]'
+	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[$*]'
 	@touch '$@'
