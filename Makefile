@@ -46,7 +46,7 @@ examples: $(VENV)/installed-plot ## run every script of examples/ in an empty di
 	done
 
 bench: $(VENV)/installed-test,peers ## time ourselves against the peers
-	@for script in benchmarks/*.py; do echo "$$script" && $(BIN)/python "$$script" || exit 1; done
+	@$(BIN)/python -m benchmarks $(BENCH_OPTIONS)
 
 clean: ## remove .venv and everything that was built
 	rm -rf $(VENV) docs/_build docs/api/generated build dist .benchmarks .hypothesis \
