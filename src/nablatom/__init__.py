@@ -1,0 +1,31 @@
+"""nablatom: gradients of atomistic quantities as first-class data.
+
+Energies, descriptors and any other property are labelled, block-sparse tensors that carry
+their derivatives with respect to positions, strain and cell; every operation carries the
+derivatives along. From the bottom up:
+
+``labels``, ``block``, ``tensor``
+    The nouns: :class:`Labels`, :class:`TensorBlock`, :class:`TensorMap`.
+``io``
+    Bytes ⇄ nouns: :func:`load`, :func:`save`.
+``operations``
+    TensorMap → TensorMap, gradients included.
+``systems``, ``descriptors``
+    Structures → neighbour pairs → descriptors with explicit gradients.
+``models``, ``train``
+    Descriptors → energies with forces and stress; fitting and errors.
+``cli``
+    The command ``nablatom``.
+
+Importing it imports NumPy and nothing heavier; the last three are imported by name.
+"""
+
+from nablatom.block import TensorBlock
+from nablatom.labels import Labels, LabelsEntry
+from nablatom.operations import *  # noqa: F403
+from nablatom.operations import __all__ as _operations
+from nablatom.tensor import TensorMap
+
+__version__ = "0.1.0"
+
+__all__ = ["Labels", "LabelsEntry", "TensorBlock", "TensorMap", *_operations]

@@ -1,0 +1,272 @@
+"""What array libraries spell differently, once; array-api-compat does the rest.
+
+Nothing else in the library asks which library an array belongs to.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace
+from numpy.typing import NDArray
+
+__all__ = [
+    "Array",
+    "add_rows",
+    "constant",
+    "copied",
+    "dtype_name",
+    "filled",
+    "is_array",
+    "move",
+    "namespace",
+    "place_rows",
+    "register_pytree",
+    "rowwise",
+    "same_values",
+    "stack",
+    "take",
+    "to_numpy",
+    "transposed",
+]
+
+Array = Any
+"""An array of any library: NumPy, torch, …"""
+
+Rows = NDArray[np.int64]
+
+
+def namespace(array: Array) -> ModuleType:
+    """The functions for this array: ``numpy`` itself, or the array-API view of its library."""
+    return np if isinstance(array, np.ndarray) else array_namespace(array)
+
+
+def _torch() -> ModuleType | None:
+    """torch, if somebody has imported it: without it, no array can be a tensor."""
+    return sys.modules.get("torch")
+
+
+def _is_tensor(array: Array) -> bool:
+    torch = _torch()
+    return torch is not None and isinstance(array, torch.Tensor)
+
+
+def is_array(value: object) -> bool:
+    """Whether this is an array of some library, rather than a number or a list."""
+    return (
+        isinstance(value, np.ndarray) or hasattr(value, "__array_namespace__") or _is_tensor(value)
+    )
+
+
+def to_numpy(array: Array) -> Array:
+    """The same numbers in NumPy, on the CPU; lists and NumPy arrays pass through."""
+    if _is_tensor(array):
+        return array.detach().cpu().numpy()
+    return array
+
+
+def dtype_name(array: Array) -> str:
+    """The dtype without its library: ``float64`` for NumPy and torch alike."""
+    return str(array.dtype).removeprefix("torch.")
+
+
+def move(
+    array: Array, *, dtype: Any = None, device: Any = None, arrays: str | None = None
+) -> Array:
+    """The array with another dtype, on another device, in ``"numpy"`` or ``"torch"``."""
+    if arrays not in (None, "numpy", "torch"):
+        raise ValueError(f'arrays must be "numpy" or "torch", got {arrays!r}')
+    if arrays == "numpy":
+        array = to_numpy(array)
+    elif arrays == "torch" and not _is_tensor(array):
+        import torch
+
+        array = torch.from_numpy(np.asarray(array))
+    if isinstance(array, np.ndarray):
+        if device not in (None, "cpu"):
+            raise ValueError(f'NumPy arrays live on the CPU; add arrays="torch" for {device!r}')
+        return array if dtype is None else array.astype(dtype, copy=False)
+    return array.to(dtype=dtype, device=device)
+
+
+def filled(shape: Sequence[int], value: float, like: Array) -> Array:
+    """A new array full of one value, with the dtype and device of another."""
+    if isinstance(like, np.ndarray):
+        # zeros come straight from the system, untouched until somebody writes to them
+        return np.zeros(shape, like.dtype) if value == 0 else np.full(shape, value, like.dtype)
+    return like.new_full(tuple(shape), value)
+
+
+def constant(numbers: NDArray[Any], like: Array) -> Array:
+    """NumPy numbers as an array of the library, dtype and device of another."""
+    if _is_tensor(like):
+        torch = _torch()
+        assert torch is not None
+        return torch.as_tensor(numbers, dtype=like.dtype, device=like.device)
+    return numbers.astype(like.dtype, copy=False)
+
+
+def copied(array: Array) -> Array:
+    """An independent copy, in the same graph where there is one."""
+    return array.clone() if _is_tensor(array) else array.copy()
+
+
+def same_values(a: Array, b: Array, *, equal_nan: bool = False) -> bool:
+    """Whether shape, dtype and every number agree."""
+    if type(a) is not type(b) or a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    same = a == b
+    if equal_nan:
+        same = same | ((a != a) & (b != b))
+    return bool(same.all())
+
+
+def _index(rows: Rows | slice, like: Array) -> Any:
+    """Rows in the form that indexes this array."""
+    if isinstance(rows, slice) or not _is_tensor(like):
+        return rows
+    torch = _torch()
+    assert torch is not None
+    return torch.as_tensor(rows, device=like.device, dtype=torch.long)
+
+
+def take(array: Array, rows: Rows, axis: int = 0) -> Array:
+    """The given entries of one axis."""
+    if isinstance(array, np.ndarray):
+        return array.take(rows, axis=axis)
+    return array.index_select(axis, _index(rows, array))
+
+
+def place_rows(array: Array, rows: Rows, length: int, *, fill: float = 0.0, axis: int = 0) -> Array:
+    """An array with ``array`` at these entries of one axis and ``fill`` at the others."""
+    shape = list(array.shape)
+    shape[axis] = length
+    out = filled(shape, fill, array)
+    if _is_tensor(array):
+        return out.index_copy(axis, _index(rows, array), array)
+    out[(slice(None),) * (axis % array.ndim) + (rows,)] = array
+    return out
+
+
+def transposed(matrix: Array) -> Array:
+    """A matrix with its two axes exchanged."""
+    return matrix.T
+
+
+def add_rows(array: Array, rows: Rows, length: int) -> Array:
+    """``out[rows[i]] += array[i]`` into ``length`` rows of zeros."""
+    shape = (length, *array.shape[1:])
+    if _is_tensor(array):
+        return array.new_zeros(shape).index_add(0, _index(rows, array), array)
+    if array.size > _LARGE and array.dtype.char in "fdFD":
+        return _add_many_rows(array, rows, length)
+    out = np.zeros(shape, array.dtype)
+    np.add.at(out, rows, array)
+    return out
+
+
+def _add_many_rows(array: Array, rows: Rows, length: int) -> Array:
+    """The same as a sparse matrix of ones times the rows, which reads each row once."""
+    from scipy.sparse import csr_array
+
+    order = np.argsort(rows, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=length))])
+    ones = np.ones(len(rows), array.dtype)
+    sums = csr_array((ones, order, starts), shape=(length, len(rows)))
+    return (sums @ array.reshape(len(array), -1)).reshape(length, *array.shape[1:])
+
+
+def rowwise(function: Callable[[slice], Array], rows: int, like: Array) -> Array:
+    """``function(all rows)``; for large NumPy arrays in pieces whose temporaries stay in the cache.
+
+    ``function`` takes a slice of the rows and returns the result for them.
+    """
+    piece = _PIECE // max(1, like.nbytes // max(1, len(like))) + 1
+    if not isinstance(like, np.ndarray) or rows <= 2 * piece:
+        return function(slice(0, rows))
+    first = function(slice(0, piece))
+    out = np.empty((rows, *first.shape[1:]), first.dtype)
+    out[:piece] = first
+    for start in range(piece, rows, piece):
+        part = slice(start, start + piece)
+        out[part] = function(part)
+    return out
+
+
+# Beyond this many numbers a sparse product beats adding row by row.
+_LARGE = 1 << 14
+# Bytes of one operand in a piece: a few such temporaries fit in a core's second-level cache.
+_PIECE = 1 << 18
+
+
+def register_pytree(
+    noun: type, flatten: Callable[[Any], Any], unflatten: Callable[[Any, Any], Any]
+) -> None:
+    """Tell torch, if it is imported, how to take a noun apart and put it together again."""
+    torch = _torch()
+    if torch is None:
+        return
+    from torch.utils import _pytree
+
+    if noun not in _pytree.SUPPORTED_NODES:
+        _pytree.register_pytree_node(
+            noun, flatten, unflatten, serialized_type_name=f"nablatom.{noun.__name__}"
+        )
+
+
+def stack(
+    parts: Sequence[Array],
+    rows: Sequence[Rows],
+    columns: Sequence[Rows],
+    shape: tuple[int, int],
+    *,
+    fill: float,
+    axis: str,
+) -> Array:
+    """One array of ``shape`` (first and last axis) with each part at its rows and columns.
+
+    The parts meet in no entry: along ``axis="samples"`` they have different rows, along
+    ``axis="properties"`` different columns. Entries that no part has are ``fill``.
+    """
+    whole = (shape[0], *parts[0].shape[1:-1], shape[1])
+    if not _is_tensor(parts[0]):
+        covered = sum(part.size for part in parts) == math.prod(whole)
+        out = np.empty(whole, parts[0].dtype) if covered else filled(whole, fill, parts[0])
+        for part, row, column in zip(parts, rows, columns, strict=True):
+            _place(out, part, row, column)
+        return out
+    stacked, places, other, length = (0, rows, columns, shape)
+    if axis == "properties":
+        stacked, places, other, length = -1, columns, rows, shape[::-1]
+    wide = [
+        place_rows(part, place, length[1], fill=fill, axis=-1 - stacked)
+        for part, place in zip(parts, other, strict=True)
+    ]
+    joined = namespace(parts[0]).concat(wide, axis=stacked)
+    return place_rows(joined, np.concatenate(places), length[0], fill=fill, axis=stacked)
+
+
+def _place(out: Array, part: Array, rows: Rows, columns: Rows) -> None:
+    """``out[rows, …, columns] = part``, with slices where the places are consecutive."""
+    row, column = _as_slice(rows), _as_slice(columns)
+    if isinstance(column, slice) or isinstance(row, slice):
+        out[row, ..., column] = part
+    else:
+        strip = out[row]
+        strip[..., column] = part
+        out[row] = strip
+
+
+def _as_slice(places: Rows) -> Rows | slice:
+    if (
+        len(places)
+        and places[-1] - places[0] == len(places) - 1
+        and bool((np.diff(places) == 1).all())
+    ):
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return places

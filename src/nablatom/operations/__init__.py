@@ -1,0 +1,41 @@
+"""TensorMap → TensorMap: operations that carry stored gradients along.
+
+Each operation is one of the six rules of :mod:`nablatom.operations.chain`, lifted from
+blocks to maps by :func:`nablatom.operations.lift.blockwise`.
+"""
+
+from nablatom.operations.arithmetic import abs, add, divide, multiply, pow, subtract
+from nablatom.operations.comparison import (
+    allclose,
+    allclose_raise,
+    equal,
+    equal_metadata,
+    equal_metadata_raise,
+    equal_raise,
+)
+from nablatom.operations.contraction import dot
+from nablatom.operations.joining import join
+from nablatom.operations.reduction import mean_over_samples, sum_over_samples
+from nablatom.operations.selection import remove_gradients, slice, sort
+
+__all__ = [
+    "abs",
+    "add",
+    "allclose",
+    "allclose_raise",
+    "divide",
+    "dot",
+    "equal",
+    "equal_metadata",
+    "equal_metadata_raise",
+    "equal_raise",
+    "join",
+    "mean_over_samples",
+    "multiply",
+    "pow",
+    "remove_gradients",
+    "slice",
+    "sort",
+    "subtract",
+    "sum_over_samples",
+]

@@ -1,0 +1,318 @@
+"""How gradients follow values: the only chain rule in the library.
+
+A stored gradient is a batch of tangents: row ``r`` is the derivative of the value row
+``sample[r]`` along one direction. An operation therefore needs one rule for its values and
+one for a tangent, and every stored gradient goes through the second.
+
+Rules count component and property axes from the right. A gradient only has more axes on
+the left, so that one expression serves values and gradients.
+
+=================================  ==============================  ========================
+function                           for                             rule for a tangent
+=================================  ==============================  ========================
+``elementwise(f, slope, block)``   abs, pow, exp, …                ``slope(x) dx``
+``linear(f, *blocks)``             sums, scaling, matrix products  ``f(dx, dy, …)``
+``bilinear(f, a, b)``              products of two blocks          ``f(dx, y) + f(x, dy)``
+``pointwise(value, tangent, …)``   anything sample by sample       as given
+``gather(block, route)``           slice, sort, repeat             rows taken
+``scatter(block, route)``          sums over samples               rows accumulated
+=================================  ==============================  ========================
+
+The label part of every rule is a pure plan, kept with the labels it was made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from nablatom import arrays
+from nablatom.arrays import Array
+from nablatom.block import TensorBlock
+from nablatom.labels import Labels, Rows, remembered
+from nablatom.merge import shared_gradients, with_sample
+
+__all__ = [
+    "Route",
+    "aligned",
+    "bilinear",
+    "elementwise",
+    "gather",
+    "linear",
+    "pointwise",
+    "scatter",
+]
+
+
+class Route:
+    """Which row goes where; ``samples`` are the labels of the rows of the result.
+
+    For :func:`gather`, row ``i`` of the result is the old row ``rows[i]``; for
+    :func:`scatter`, the old row ``i`` is added to row ``rows[i]`` of the result.
+    """
+
+    __slots__ = ("__weakref__", "rows", "samples")
+
+    def __init__(self, samples: Labels, rows: Rows) -> None:
+        self.samples, self.rows = samples, rows
+
+
+# -- sample by sample ------------------------------------------------------------------
+
+
+def pointwise(
+    value: Callable[..., Array],
+    tangent: Callable[..., Array],
+    *blocks: TensorBlock,
+    components: Sequence[Labels] | None = None,
+    properties: Labels | None = None,
+) -> TensorBlock:
+    """``value(x, y, …)`` of the values, and ``tangent(x, y, …, dx, dy, …)`` of each gradient.
+
+    ``components`` and ``properties`` label the result where they are not those of the first
+    block. All blocks have the same samples and gradients with respect to the same
+    parameters; their gradient rows may differ, and count as zero where one has none.
+
+    Raises
+    ------
+    ValueError
+        If the blocks do not go together, or if a gradient has gradients of its own: this
+        rule does not say how second derivatives follow.
+    """
+
+    def tangents(samples: Labels, extra: int, parts: list[Array]) -> Array:
+        rows = samples.values[:, 0]
+
+        def piece(part: slice) -> Array:
+            x = [_at_rows(block.values, rows[part], extra) for block in blocks]
+            return tangent(*x, *[dx[part] for dx in parts])
+
+        return arrays.rowwise(piece, len(rows), parts[0])
+
+    return _build(value, tangents, blocks, components, properties, nested=False)
+
+
+def elementwise(
+    function: Callable[[Array], Array], slope: Callable[[Array], Array], block: TensorBlock
+) -> TensorBlock:
+    """``function`` of every value; each gradient is multiplied by ``slope`` of its value."""
+    # a value has many gradient rows: its slope is worked out once, not once for each
+    slopes = slope(block.values) if block.has_any_gradient() else None
+
+    def tangents(samples: Labels, extra: int, parts: list[Array]) -> Array:
+        rows = samples.values[:, 0]
+        return arrays.rowwise(
+            lambda part: _at_rows(slopes, rows[part], extra) * parts[0][part], len(rows), parts[0]
+        )
+
+    return _build(function, tangents, [block], None, None, nested=False)
+
+
+def bilinear(
+    function: Callable[[Array, Array], Array],
+    a: TensorBlock,
+    b: TensorBlock,
+    *,
+    components: Sequence[Labels] | None = None,
+    properties: Labels | None = None,
+) -> TensorBlock:
+    """``function(a, b)``, linear in both, by the product rule."""
+
+    def tangent(x: Array, y: Array, dx: Array, dy: Array) -> Array:
+        return function(dx, y) + function(x, dy)
+
+    return pointwise(function, tangent, a, b, components=components, properties=properties)
+
+
+def linear(
+    function: Callable[..., Array],
+    *blocks: TensorBlock,
+    components: Sequence[Labels] | None = None,
+    properties: Labels | None = None,
+) -> TensorBlock:
+    """``function`` of the values and, as it is linear, of each gradient and its gradients.
+
+    ``function`` takes one array for each block and works row by row, or is a plain sum or
+    difference of them.
+    """
+
+    def tangents(samples: Labels, extra: int, parts: list[Array]) -> Array:
+        return function(*parts)
+
+    return _build(function, tangents, blocks, components, properties, nested=True)
+
+
+def _build(
+    value: Callable[..., Array],
+    tangents: Callable[[Labels, int, list[Array]], Array],
+    blocks: Sequence[TensorBlock],
+    components: Sequence[Labels] | None,
+    properties: Labels | None,
+    *,
+    nested: bool,
+) -> TensorBlock:
+    """The block of ``value``, with every shared gradient through ``tangents``."""
+    first = blocks[0]
+    _check_same_samples(blocks)
+    components = first.components if components is None else components
+    properties = first.properties if properties is None else properties
+    gradients = {}
+    for parameter in shared_gradients(blocks):
+        parts = [block.gradient(parameter) for block in blocks]
+        own = _own_components(blocks, parts, parameter)
+        parts = aligned(parts)
+        samples = parts[0].samples
+        if nested:
+            gradients[parameter] = _build(
+                value, tangents, parts, (*own, *components), properties, nested=True
+            )
+            continue
+        _refuse_nested(parts, parameter)
+        values = tangents(samples, len(own), [part.values for part in parts])
+        gradients[parameter] = TensorBlock.unchecked(
+            values, samples, (*own, *components), properties
+        )
+    values = value(*[block.values for block in blocks])
+    return TensorBlock.unchecked(values, first.samples, components, properties, gradients)
+
+
+def _at_rows(values: Array, rows: Rows, extra: int) -> Array:
+    """The values that each tangent belongs to, with axes of length 1 for the parameter's own."""
+    x = arrays.take(values, rows)
+    return x.reshape((x.shape[0], *[1] * extra, *x.shape[1:])) if extra else x
+
+
+def _own_components(
+    blocks: Sequence[TensorBlock], parts: Sequence[TensorBlock], parameter: str
+) -> list[Labels]:
+    """The components of a gradient that the parameter brings, the same for all blocks."""
+    own = [
+        p.components[: len(p.components) - len(b.components)]
+        for b, p in zip(blocks, parts, strict=True)
+    ]
+    for other in own[1:]:
+        if other != own[0]:
+            raise ValueError(
+                f"gradients {parameter!r} must have the same components of their own, got "
+                f"{own[0]} and {other}"
+            )
+    return own[0]
+
+
+def _refuse_nested(parts: Sequence[TensorBlock], parameter: str) -> None:
+    for part in parts:
+        if part.has_any_gradient():
+            raise ValueError(
+                f"the gradient {parameter!r} has gradients of its own "
+                f"({', '.join(part.gradients_list())}): only linear operations carry second "
+                "derivatives; take them away with remove_gradients"
+            )
+
+
+def _check_same_samples(blocks: Sequence[TensorBlock]) -> None:
+    for block in blocks[1:]:
+        if block.samples != blocks[0].samples:
+            raise ValueError(
+                f"blocks must have the same samples in the same order, got {blocks[0].samples!r} "
+                f"and {block.samples!r}"
+            )
+
+
+# -- different sparsity ----------------------------------------------------------------
+
+
+def aligned(gradients: Sequence[TensorBlock]) -> list[TensorBlock]:
+    """The gradients on the union of their samples, zero where one had no row."""
+    first = gradients[0]
+    if all(gradient.samples == first.samples for gradient in gradients[1:]):
+        return list(gradients)
+    samples = first.samples
+    for gradient in gradients[1:]:
+        if gradient.samples.names != samples.names:
+            raise ValueError(
+                f"gradient samples must have the same dimensions, got {samples.names} and "
+                f"{gradient.samples.names}"
+            )
+        samples = _sorted_union(samples, gradient.samples)
+    return [_on(samples, gradient) for gradient in gradients]
+
+
+@remembered
+def _sorted_union(samples: Labels, other: Labels) -> Labels:
+    union = samples.union(other)
+    return union.take(union.order())
+
+
+@remembered
+def _places(samples: Labels, among: Labels) -> Rows:
+    return among.union_and_mapping(samples)[2]
+
+
+def _on(samples: Labels, gradient: TensorBlock) -> TensorBlock:
+    """A gradient with zero rows for the samples it does not have."""
+    if gradient.samples == samples:
+        return gradient
+    at = _places(gradient.samples, samples)
+    values = arrays.place_rows(gradient.values, at, len(samples))
+    nested = {
+        name: TensorBlock.unchecked(
+            g.values,
+            _moved(g.samples, Route(samples, at)).samples,
+            g.components,
+            g.properties,
+            dict(g.gradients()),
+        )
+        for name, g in gradient.gradients()
+    }
+    return TensorBlock.unchecked(values, samples, gradient.components, gradient.properties, nested)
+
+
+# -- row by row ------------------------------------------------------------------------
+
+
+def gather(block: TensorBlock, route: Route) -> TensorBlock:
+    """The block whose row ``i`` is row ``route.rows[i]`` of this one; rows may repeat."""
+    gradients = {
+        name: gather(gradient, _followed(gradient.samples, route))
+        for name, gradient in block.gradients()
+    }
+    values = arrays.take(block.values, route.rows)
+    return TensorBlock.unchecked(
+        values, route.samples, block.components, block.properties, gradients
+    )
+
+
+@remembered
+def _followed(samples: Labels, route: Route) -> Route:
+    """The gradient rows of each row that is taken, in their order, with ``sample`` renumbered."""
+    old = samples.values[:, 0].astype(np.int64)
+    count = np.bincount(old, minlength=int(route.rows.max(initial=-1)) + 1)
+    by_sample = slice(None) if bool((old[1:] >= old[:-1]).all()) else np.argsort(old, kind="stable")
+    start = np.concatenate([[0], np.cumsum(count)])
+    taken = count[route.rows]
+    new = np.repeat(np.arange(len(route.rows)), taken)
+    within = np.arange(len(new)) - np.repeat(np.cumsum(taken) - taken, taken)
+    rows = np.arange(len(old))[by_sample][start[route.rows][new] + within]
+    values = samples.values[rows]
+    values[:, 0] = new
+    return Route(samples.with_entries(values), rows)
+
+
+def scatter(block: TensorBlock, route: Route) -> TensorBlock:
+    """The block whose row ``k`` is the sum of the rows of this one with ``route.rows == k``."""
+    gradients = {
+        name: scatter(gradient, _moved(gradient.samples, route))
+        for name, gradient in block.gradients()
+    }
+    values = arrays.add_rows(block.values, route.rows, len(route.samples))
+    return TensorBlock.unchecked(
+        values, route.samples, block.components, block.properties, gradients
+    )
+
+
+@remembered
+def _moved(samples: Labels, route: Route) -> Route:
+    """Where the gradient rows go when the rows they belong to are added together."""
+    merged, rows = with_sample(samples, route.rows).unique(samples.names)
+    return Route(merged, rows)

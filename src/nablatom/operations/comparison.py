@@ -1,0 +1,160 @@
+"""Whether two maps are the same, and where they first differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from nablatom import arrays
+from nablatom.arrays import Array
+from nablatom.block import TensorBlock
+from nablatom.tensor import TensorMap
+
+__all__ = [
+    "allclose",
+    "allclose_raise",
+    "equal",
+    "equal_metadata",
+    "equal_metadata_raise",
+    "equal_raise",
+]
+
+_AXES = ("samples", "components", "properties")
+Check = Callable[[Array, Array], Array]
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Whether two maps or blocks have the same labels and exactly the same numbers."""
+    return next(_differences(a, b, _AXES, _same), None) is None
+
+
+def equal_raise(a: Any, b: Any) -> None:
+    """Raise a ``ValueError`` that shows the first difference, unless :func:`equal`."""
+    _raise_first(_differences(a, b, _AXES, _same))
+
+
+def allclose(
+    a: Any, b: Any, rtol: float = 1e-13, atol: float = 1e-12, equal_nan: bool = False
+) -> bool:
+    """Whether the labels are the same and all numbers agree: ``|a - b| ≤ atol + rtol |b|``."""
+    return next(_differences(a, b, _AXES, _close(rtol, atol, equal_nan)), None) is None
+
+
+def allclose_raise(
+    a: Any, b: Any, rtol: float = 1e-13, atol: float = 1e-12, equal_nan: bool = False
+) -> None:
+    """Raise a ``ValueError`` that shows the first difference, unless :func:`allclose`."""
+    _raise_first(_differences(a, b, _AXES, _close(rtol, atol, equal_nan)))
+
+
+def equal_metadata(
+    a: Any, b: Any, check: str | Sequence[str] = "all", check_gradients: bool = True
+) -> bool:
+    """Whether two maps or blocks have the same labels, whatever their numbers.
+
+    ``check`` are some of ``"samples"``, ``"components"``, ``"properties"``; the keys always
+    count. Without ``check_gradients`` only the values' own labels do.
+    """
+    return next(_differences(a, b, _checked(check), None, check_gradients), None) is None
+
+
+def equal_metadata_raise(
+    a: Any, b: Any, check: str | Sequence[str] = "all", check_gradients: bool = True
+) -> None:
+    """Raise a ``ValueError`` that shows the first difference, unless :func:`equal_metadata`."""
+    _raise_first(_differences(a, b, _checked(check), None, check_gradients))
+
+
+def _checked(check: str | Sequence[str]) -> Sequence[str]:
+    axes = _AXES if check == "all" else (check,) if isinstance(check, str) else check
+    for axis in axes:
+        if axis not in _AXES:
+            raise ValueError(f"check is some of {', '.join(_AXES)}, or all, got {axis!r}")
+    return axes
+
+
+def _raise_first(differences: Iterator[str]) -> None:
+    if (first := next(differences, None)) is not None:
+        raise ValueError(first)
+
+
+def _same(a: Array, b: Array) -> Array:
+    return a == b
+
+
+def _close(rtol: float, atol: float, equal_nan: bool) -> Check:
+    def close(a: Array, b: Array) -> Array:
+        result = (a == b) | (abs(a - b) <= atol + rtol * abs(b))
+        return result | ((a != a) & (b != b)) if equal_nan else result
+
+    return close
+
+
+def _differences(
+    a: Any, b: Any, axes: Sequence[str], check: Check | None, gradients: bool = True
+) -> Iterator[str]:
+    """In words, each difference between two maps or two blocks, found as it is asked for."""
+    for x in (a, b):
+        if not isinstance(x, TensorMap | TensorBlock):
+            raise TypeError(f"expected a TensorMap or a TensorBlock, got {type(x).__name__}")
+    if isinstance(a, TensorBlock) and isinstance(b, TensorBlock):
+        yield from _block_differences(a, b, axes, check, gradients, "")
+    elif not (isinstance(a, TensorMap) and isinstance(b, TensorMap)):
+        yield f"a {type(a).__name__} is not a {type(b).__name__}"
+    elif a.keys.names != b.keys.names:
+        yield f"the keys have different dimensions: {a.keys.names} and {b.keys.names}"
+    elif only := [*a.keys.difference(b.keys), *b.keys.difference(a.keys)]:
+        yield f"the key {only[0].print()} is in only one of the two"
+    else:
+        order = b.keys.union_and_mapping(a.keys)[2]
+        for i, block in enumerate(a):
+            where = f" in the block with {a.keys[i].print()}"
+            other = b.block_by_id(int(order[i]))
+            yield from _block_differences(block, other, axes, check, gradients, where)
+
+
+def _block_differences(
+    a: TensorBlock,
+    b: TensorBlock,
+    axes: Sequence[str],
+    check: Check | None,
+    gradients: bool,
+    where: str,
+) -> Iterator[str]:
+    for axis in axes:
+        here, there = getattr(a, axis), getattr(b, axis)
+        if here != there:
+            yield f"the {axis} differ{where}: {here!r} and {there!r}"
+            return
+    if check is not None:
+        yield from _value_differences(a, b, check, where)
+    if not gradients:
+        return
+    if set(a.gradients_list()) != set(b.gradients_list()):
+        yield f"the gradients differ{where}: {a.gradients_list()} and {b.gradients_list()}"
+        return
+    for name, gradient in a.gradients():
+        inside = f" in the gradient {name!r}{where}"
+        yield from _block_differences(gradient, b.gradient(name), axes, check, gradients, inside)
+
+
+def _value_differences(a: TensorBlock, b: TensorBlock, check: Check, where: str) -> Iterator[str]:
+    if a.shape != b.shape or arrays.dtype_name(a.values) != arrays.dtype_name(b.values):
+        yield (
+            f"the values differ{where}: {arrays.dtype_name(a.values)} of shape {a.shape} and "
+            f"{arrays.dtype_name(b.values)} of shape {b.shape}"
+        )
+        return
+    agree = check(a.values, b.values)
+    if bool(agree.all()):
+        return
+    wrong = np.argwhere(~np.asarray(arrays.to_numpy(agree)))
+    at = tuple(int(i) for i in wrong[0])
+    labels = [a.samples, *a.components, a.properties]
+    names = ", ".join(axis[i].print() for axis, i in zip(labels, at, strict=True))
+    yield (
+        f"{len(wrong)} of {agree.size if isinstance(agree, np.ndarray) else agree.numel()} values "
+        f"differ{where}, the first at {names}: {a.values[at]} and {b.values[at]}"
+    )

@@ -1,0 +1,71 @@
+"""From an operation on blocks to the same operation on maps, key by key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+from nablatom.block import TensorBlock
+from nablatom.tensor import TensorMap
+
+__all__ = ["blockwise", "map_blocks"]
+
+
+def blockwise(operation: Callable[..., TensorBlock]) -> Callable[..., Any]:
+    """Let an operation on blocks also take maps.
+
+    Every operand that is a map gives the block of each key in turn, whatever the order of
+    its keys; other operands go to each call as they are. The result has the keys and the
+    info of the first map.
+    """
+
+    @wraps(operation)
+    def lifted(*operands: Any, **options: Any) -> Any:
+        first = next((x for x in operands if isinstance(x, TensorMap)), None)
+        if first is None:
+            return operation(*operands, **options)
+        return map_blocks(operation, first, operands, options)
+
+    return lifted
+
+
+def map_blocks(
+    operation: Callable[..., TensorBlock],
+    first: TensorMap,
+    operands: Sequence[Any],
+    options: dict[str, Any],
+) -> TensorMap:
+    """``operation`` applied to the blocks of each key of ``first``."""
+    columns = [
+        _in_order(x, first) if isinstance(x, TensorMap) else [x] * len(first) for x in operands
+    ]
+    blocks = []
+    for i, here in enumerate(zip(*columns, strict=True)):
+        try:
+            blocks.append(operation(*here, **options))
+        except (ValueError, KeyError, TypeError) as error:
+            error.add_note(f"in {operation.__name__}, in the block with {first.keys[i].print()}")
+            raise
+    return TensorMap.unchecked(first.keys, blocks, first.info())
+
+
+def _in_order(tensor: TensorMap, first: TensorMap) -> list[TensorBlock]:
+    """The blocks of a map in the order of another one's keys, which must be the same set."""
+    if tensor is first or tensor.keys == first.keys:
+        return tensor.blocks()
+    if tensor.keys.names != first.keys.names or len(tensor) != len(first):
+        raise ValueError(_different_keys(first, tensor))
+    if len(tensor.keys.intersection(first.keys)) < len(first):
+        raise ValueError(_different_keys(first, tensor))
+    return tensor.blocks_by_id(tensor.keys.union_and_mapping(first.keys)[2].tolist())
+
+
+def _different_keys(a: TensorMap, b: TensorMap) -> str:
+    if a.keys.names != b.keys.names:
+        return f"maps must have the same key dimensions, got {a.keys.names} and {b.keys.names}"
+    only = [*a.keys.difference(b.keys), *b.keys.difference(a.keys)]
+    return (
+        f"maps must have the same keys, but {only[0].print()} is in only one of them"
+        f"{f' (and {len(only) - 1} more)' if len(only) > 1 else ''}"
+    )
