@@ -22,10 +22,53 @@ Importing it imports NumPy and nothing heavier; the last three are imported by n
 
 from nablatom.block import TensorBlock
 from nablatom.labels import Labels, LabelsEntry
-from nablatom.operations import *  # noqa: F403
-from nablatom.operations import __all__ as _operations
+from nablatom.operations import (
+    abs,
+    add,
+    allclose,
+    allclose_raise,
+    divide,
+    dot,
+    equal,
+    equal_metadata,
+    equal_metadata_raise,
+    equal_raise,
+    join,
+    mean_over_samples,
+    multiply,
+    pow,
+    remove_gradients,
+    slice,
+    sort,
+    subtract,
+    sum_over_samples,
+)
 from nablatom.tensor import TensorMap
 
 __version__ = "0.1.0"
 
-__all__ = ["Labels", "LabelsEntry", "TensorBlock", "TensorMap", *_operations]
+__all__ = [
+    "Labels",
+    "LabelsEntry",
+    "TensorBlock",
+    "TensorMap",
+    "abs",
+    "add",
+    "allclose",
+    "allclose_raise",
+    "divide",
+    "dot",
+    "equal",
+    "equal_metadata",
+    "equal_metadata_raise",
+    "equal_raise",
+    "join",
+    "mean_over_samples",
+    "multiply",
+    "pow",
+    "remove_gradients",
+    "slice",
+    "sort",
+    "subtract",
+    "sum_over_samples",
+]

@@ -263,10 +263,7 @@ def _place(out: Array, part: Array, rows: Rows, columns: Rows) -> None:
 
 
 def _as_slice(places: Rows) -> Rows | slice:
-    if (
-        len(places)
-        and places[-1] - places[0] == len(places) - 1
-        and bool((np.diff(places) == 1).all())
-    ):
+    count = len(places)
+    if count and places[-1] - places[0] == count - 1 and bool((places[1:] > places[:-1]).all()):
         return slice(int(places[0]), int(places[-1]) + 1)
     return places

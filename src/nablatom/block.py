@@ -105,7 +105,7 @@ class TensorBlock:
         return self._values
 
     @values.setter
-    def values(self, values: Array) -> None:
+    def values(self, _: Array) -> None:
         raise AttributeError("values cannot be replaced; make a new TensorBlock with the new ones")
 
     @property

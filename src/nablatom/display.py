@@ -39,7 +39,8 @@ def axis_line(axis: str, shape: Iterable[int], names: Sequence[str]) -> str:
 def details(summary: str, body: str, *, opened: bool = False) -> str:
     """An HTML section that unfolds; ``summary`` and ``body`` are HTML already."""
     state = " open" if opened else ""
-    return f"<details{state}><summary>{summary}</summary><div style='margin-left:1.5em'>{body}</div></details>"
+    indented = f"<div style='margin-left:1.5em'>{body}</div>"
+    return f"<details{state}><summary>{summary}</summary>{indented}</details>"
 
 
 def html_table(names: Sequence[str], rows: Sequence[Sequence[int] | None]) -> str:

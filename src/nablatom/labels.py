@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -95,26 +95,32 @@ class LabelsEntry:
 def remembered(plan: Callable[..., T]) -> Callable[..., T]:
     """Keep what a pure function of labels returns, for as long as the labels live.
 
-    The function takes labels, then perhaps one more object that never changes (other labels,
-    or a plan made from them), then strings. Labels never change either, so that nothing has
-    to be worked out twice: a training loop touches arrays only.
+    The function takes labels, then perhaps more objects that never change (labels, rows of
+    indices, plans made from them), then plain values. Nothing about labels that are used
+    again has to be worked out twice: a training loop touches arrays only.
     """
-    name = plan.__qualname__
 
     @wraps(plan)
     def call(labels: Labels, *arguments: Any) -> T:
         memo = labels._memo
-        if not arguments or isinstance(arguments[0], str):
-            if (key := (name, *arguments)) not in memo:
-                memo[key] = plan(labels, *arguments)
-            return memo[key]
-        other, *strings = arguments
-        results = memo.setdefault((name, *strings), WeakKeyDictionary())
-        if (result := results.get(other)) is None:
-            result = results[other] = plan(labels, *arguments)
-        return result
+        key = (plan, *[x if isinstance(x, _PLAIN) else id(x) for x in arguments])
+        if key not in memo:
+            result = plan(labels, *arguments)
+            owner = ref(labels)
+
+            # an object that dies takes its plans along, so that its id can be used again
+            def forget(_: object) -> None:
+                if (alive := owner()) is not None:
+                    alive._memo.pop(key, None)
+
+            memo[key] = result, [ref(x, forget) for x in arguments if not isinstance(x, _PLAIN)]
+        return memo[key][0]
 
     return call
+
+
+# What a plan may depend on by its value; everything else counts by its identity.
+_PLAIN = (str, int, tuple)
 
 
 class Labels:
@@ -160,7 +166,7 @@ class Labels:
 
     _names: tuple[str, ...]
     _values: NDArray[np.int32]
-    _memo: dict[str, Any]
+    _memo: dict[Any, Any]
 
     def __init__(
         self, names: str | Sequence[str], values: ArrayLike, assume_unique: bool = False
@@ -257,7 +263,7 @@ class Labels:
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (self._names, np.array(self._values))
 
-    def to(self, *args: object, **kwargs: object) -> Labels:
+    def to(self, *_: object, **__: object) -> Labels:
         """These labels themselves: they stay on the CPU, whatever device is named."""
         return self
 
@@ -292,10 +298,9 @@ class Labels:
         low, high = 0, len(ordered)
         for c, value in enumerate(row):
             column = ordered[low:high, c]
-            low, high = (
-                low + np.searchsorted(column, value),
-                low + np.searchsorted(column, value, side="right"),
-            )
+            start = int(np.searchsorted(column, value))
+            end = int(np.searchsorted(column, value, side="right"))
+            low, high = low + start, low + end
         return int(order[low]) if low < high else None
 
     def __contains__(self, entry: LabelsEntry | Sequence[int]) -> bool:
@@ -545,6 +550,7 @@ def _unpickled(names: tuple[str, ...], values: NDArray[np.int32]) -> Labels:
 
 
 def checked_names(names: str | Sequence[str]) -> tuple[str, ...]:
+    """The names as a tuple, or an error that says which one cannot be a name."""
     checked = (names,) if isinstance(names, str) else tuple(names)
     for name in checked:
         if not isinstance(name, str):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from nablatom import arrays, rows
 from nablatom.block import TensorBlock
-from nablatom.labels import Labels, Rows
+from nablatom.labels import Labels, Rows, remembered
 
 __all__ = [
     "check_components",
@@ -26,10 +27,21 @@ def merged_labels(labels: Sequence[Labels], *, sort: bool) -> tuple[Labels, list
 
     Sorted, or else in the order in which the entries first appear.
     """
-    first = labels[0]
-    if all(other == first for other in labels[1:]):
+    return _merged(*labels, sort)
+
+
+def stacked_labels(labels: Sequence[Labels], *, sort: bool) -> tuple[Labels, list[Rows]]:
+    """The same for labels that are known to have no entry in common, at half the price."""
+    return _stacked(*labels, sort)
+
+
+@remembered
+def _merged(first: Labels, *others_and_sort: Any) -> tuple[Labels, list[Rows]]:
+    *others, sort = others_and_sort
+    labels = [first, *others]
+    if all(other == first for other in others):
         order = first.order() if sort else np.arange(len(first))
-        return first.take(order), [inverse(order)] * len(labels)
+        return first.take(order) if sort else first, [inverse(order)] * len(labels)
     table = np.concatenate([other.values for other in labels])
     (keys,), span = rows.pack(table)
     chosen, place = rows.unique(keys, span)
@@ -39,14 +51,16 @@ def merged_labels(labels: Sequence[Labels], *, sort: bool) -> tuple[Labels, list
     return first.with_entries(table[chosen]), _split(place, labels)
 
 
-def stacked_labels(labels: Sequence[Labels], *, sort: bool) -> tuple[Labels, list[Rows]]:
-    """The same for labels that are known to have no entry in common, at half the price."""
+@remembered
+def _stacked(first: Labels, *others_and_sort: Any) -> tuple[Labels, list[Rows]]:
+    *others, sort = others_and_sort
+    labels = [first, *others]
     table = np.concatenate([other.values for other in labels])
     if not sort:
-        return labels[0].with_entries(table), _split(np.arange(len(table)), labels)
+        return first.with_entries(table), _split(np.arange(len(table)), labels)
     (keys,), span = rows.pack(table)
     order = rows.sort_order(keys, span)
-    return labels[0].with_entries(table[order]), _split(inverse(order), labels)
+    return first.with_entries(table[order]), _split(inverse(order), labels)
 
 
 def inverse(order: Rows) -> Rows:
@@ -57,7 +71,8 @@ def inverse(order: Rows) -> Rows:
 
 
 def _split(place: Rows, labels: Sequence[Labels]) -> list[Rows]:
-    return np.split(place, np.cumsum([len(other) for other in labels])[:-1])
+    ends = np.cumsum([len(other) for other in labels]).tolist()
+    return [place[end - len(other) : end] for end, other in zip(ends, labels, strict=True)]
 
 
 def merge(
@@ -96,7 +111,7 @@ def shared_gradients(blocks: Sequence[TensorBlock]) -> list[str]:
     """The names of the gradients, which all blocks must have."""
     names = blocks[0].gradients_list()
     for block in blocks[1:]:
-        if set(block.gradients_list()) != set(names):
+        if (other := block.gradients_list()) != names and set(other) != set(names):
             raise ValueError(
                 f"blocks must have the same gradients, got {names} and {block.gradients_list()}; "
                 "remove_gradients takes away those that are not needed"
@@ -114,6 +129,7 @@ def check_components(blocks: Sequence[TensorBlock]) -> None:
             )
 
 
+@remembered
 def with_sample(samples: Labels, rows: Rows) -> Labels:
     """Gradient samples whose ``sample``, a row of the old values, is now ``rows[sample]``."""
     values = samples.values.copy()

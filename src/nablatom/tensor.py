@@ -10,8 +10,8 @@ import numpy as np
 
 from nablatom import arrays, display
 from nablatom.block import TensorBlock, register
-from nablatom.labels import Labels, LabelsEntry, Rows
-from nablatom.merge import inverse, merge, merged_labels, stacked_labels
+from nablatom.labels import Labels, LabelsEntry, Rows, remembered
+from nablatom.merge import merge, merged_labels, stacked_labels
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -223,7 +223,7 @@ class TensorMap:
 
     def set_info(self, key: str, value: str) -> None:
         """Note something about this map; operations and files carry it along."""
-        if not isinstance(key, str) or not isinstance(value, str) or not key:
+        if not (isinstance(key, str) and key and isinstance(value, str)):
             raise TypeError(f"info is text by name, got {key!r}: {value!r}")
         self._info[key] = value
 
@@ -245,17 +245,15 @@ class TensorMap:
         sort_samples
             Sort the new samples, or else keep the order of the blocks.
         """
-        moved, groups = self._groups(keys_to_move)
+        groups = self._groups(keys_to_move)
 
         def together(blocks: list[TensorBlock], keys: Labels) -> TensorBlock:
-            own = [
-                _with_key(b.samples, key, after=True) for b, key in zip(blocks, keys, strict=True)
-            ]
+            own = _with_keys([block.samples for block in blocks], keys, after=True)
             samples = stacked_labels(own, sort=sort_samples)
             properties = merged_labels([block.properties for block in blocks], sort=False)
             return merge(blocks, samples, properties, fill=fill_value, axis="samples")
 
-        return self._regrouped(moved, groups, together)
+        return self._regrouped(groups, together)
 
     def keys_to_properties(
         self,
@@ -283,10 +281,12 @@ class TensorMap:
             have different properties.
         """
         wanted = keys_to_move if isinstance(keys_to_move, Labels) else None
-        moved, groups = self._groups(keys_to_move if wanted is None else wanted.names)
+        groups = self._groups(
+            keys_to_move.names if isinstance(keys_to_move, Labels) else keys_to_move
+        )
 
         def together(blocks: list[TensorBlock], keys: Labels) -> TensorBlock:
-            own = [_with_key(b.properties, key) for b, key in zip(blocks, keys, strict=True)]
+            own = _with_keys([block.properties for block in blocks], keys, after=False)
             samples = merged_labels([block.samples for block in blocks], sort=sort_samples)
             if wanted is None:
                 return merge(
@@ -300,37 +300,30 @@ class TensorMap:
             places = [properties.union_and_mapping(labels)[2] for labels in own]
             return merge(blocks, samples, (properties, places), fill=fill_value, axis="properties")
 
-        return self._regrouped(moved, groups, together)
+        return self._regrouped(groups, together)
 
-    def _groups(self, keys_to_move: str | Sequence[str]) -> tuple[Labels, tuple[Labels, Rows]]:
-        """The part of each key that moves; the remaining parts, in order of appearance."""
+    def _groups(
+        self, keys_to_move: str | Sequence[str]
+    ) -> tuple[Labels, list[tuple[Labels, Rows]]]:
+        """The keys that remain and, for each, the parts that move and the blocks they are of."""
         names = [keys_to_move] if isinstance(keys_to_move, str) else list(keys_to_move)
         missing = [name for name in names if name not in self._keys.names]
         if missing:
             raise ValueError(
                 f"no dimension {missing[0]!r} in the keys: they have {self._keys.names}"
             )
-        columns = [self._keys.column(name) for name in names]
-        moved = np.stack(columns, axis=1) if columns else np.zeros((len(self), 0), np.int32)
-        remaining = [name for name in self._keys.names if name not in names]
-        keys, place = self._keys.unique(remaining)
-        first = np.array([np.flatnonzero(place == k)[0] for k in range(len(keys))], np.int64)
-        order = np.argsort(first)
-        groups = keys.take(order), inverse(order)[place]
-        return Labels.unchecked(tuple(names), moved), groups
+        return _grouped(self._keys, *names)
 
     def _regrouped(
         self,
-        moved: Labels,
-        groups: tuple[Labels, Rows],
+        groups: tuple[Labels, list[tuple[Labels, Rows]]],
         together: Callable[[list[TensorBlock], Labels], TensorBlock],
     ) -> TensorMap:
         """One block for each remaining key, from the blocks that share it."""
         if not self._blocks:
             raise ValueError("a map without blocks has no keys to move")
-        keys, place = groups
-        members = [np.flatnonzero(place == k) for k in range(len(keys))]
-        blocks = [together(self.blocks_by_id(m.tolist()), moved.take(m)) for m in members]
+        keys, members = groups
+        blocks = [together([self._blocks[i] for i in at], moved) for moved, at in members]
         return TensorMap.unchecked(keys, blocks, self._info)
 
     def components_to_properties(self, dimensions: str | Sequence[str]) -> TensorMap:
@@ -480,15 +473,33 @@ def _operation(name: str, *operands: Any) -> Any:
     return getattr(operations, name)(*operands)
 
 
-def _with_key(labels: Labels, key: LabelsEntry, *, after: bool = False) -> Labels:
+@remembered
+def _grouped(keys: Labels, *names: str) -> tuple[Labels, list[tuple[Labels, Rows]]]:
+    """The keys without some dimensions, as they first appear, and what each was made from."""
+    columns = [keys.column(name) for name in names]
+    moved = np.stack(columns, axis=1) if columns else np.zeros((len(keys), 0), np.int32)
+    parts, place = keys.unique([name for name in keys.names if name not in names])
+    first = np.array([np.flatnonzero(place == k)[0] for k in range(len(parts))], np.int64)
+    order = np.argsort(first)
+    members = [np.flatnonzero(place == k) for k in order]
+    return parts.take(order), [(Labels.unchecked(names, moved[at]), at) for at in members]
+
+
+def _with_keys(labels: list[Labels], keys: Labels, *, after: bool) -> list[Labels]:
+    names = tuple(keys.names)
+    rows = map(tuple, keys.values.tolist())
+    return [_with_key(own, names, row, after) for own, row in zip(labels, rows, strict=True)]
+
+
+@remembered
+def _with_key(labels: Labels, names: tuple[str, ...], row: tuple[int, ...], after: bool) -> Labels:
     """The labels with the dimensions of a key, before or after their own."""
-    column = np.broadcast_to(key.values, (len(labels), len(key)))
+    column = np.broadcast_to(np.array(row, np.int32), (len(labels), len(row)))
     tables = (labels.values, column) if after else (column, labels.values)
-    names = (labels.names, key.names) if after else (key.names, labels.names)
-    repeated = set(labels.names) & set(key.names)
-    if repeated:
+    joint = (*labels.names, *names) if after else (*names, *labels.names)
+    if repeated := set(labels.names) & set(names):
         raise ValueError(f"the dimension {repeated.pop()!r} is there already: {labels.names}")
-    return Labels.unchecked((*names[0], *names[1]), np.concatenate(tables, axis=1))
+    return Labels.unchecked(joint, np.concatenate(tables, axis=1))
 
 
 def _requested(wanted: Labels, keys: Labels, properties: list[Labels]) -> Labels:

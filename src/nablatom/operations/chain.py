@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nablatom import arrays
 from nablatom.arrays import Array
@@ -136,11 +137,14 @@ def linear(
     ``function`` takes one array for each block and works row by row, or is a plain sum or
     difference of them.
     """
-
-    def tangents(samples: Labels, extra: int, parts: list[Array]) -> Array:
-        return function(*parts)
-
-    return _build(function, tangents, blocks, components, properties, nested=True)
+    return _build(
+        function,
+        lambda _samples, _extra, parts: function(*parts),
+        blocks,
+        components,
+        properties,
+        nested=True,
+    )
 
 
 def _build(
@@ -161,7 +165,7 @@ def _build(
     for parameter in shared_gradients(blocks):
         parts = [block.gradient(parameter) for block in blocks]
         own = _own_components(blocks, parts, parameter)
-        parts = aligned(parts)
+        parts = aligned(parts) if len(parts) > 1 else parts
         samples = parts[0].samples
         if nested:
             gradients[parameter] = _build(
@@ -177,7 +181,7 @@ def _build(
     return TensorBlock.unchecked(values, first.samples, components, properties, gradients)
 
 
-def _at_rows(values: Array, rows: Rows, extra: int) -> Array:
+def _at_rows(values: Array, rows: NDArray[np.int32], extra: int) -> Array:
     """The values that each tangent belongs to, with axes of length 1 for the parameter's own."""
     x = arrays.take(values, rows)
     return x.reshape((x.shape[0], *[1] * extra, *x.shape[1:])) if extra else x
@@ -187,17 +191,20 @@ def _own_components(
     blocks: Sequence[TensorBlock], parts: Sequence[TensorBlock], parameter: str
 ) -> list[Labels]:
     """The components of a gradient that the parameter brings, the same for all blocks."""
-    own = [
-        p.components[: len(p.components) - len(b.components)]
-        for b, p in zip(blocks, parts, strict=True)
-    ]
-    for other in own[1:]:
-        if other != own[0]:
+    own = _leading(blocks[0], parts[0])
+    for block, part in zip(blocks[1:], parts[1:], strict=True):
+        if (other := _leading(block, part)) != own:
             raise ValueError(
                 f"gradients {parameter!r} must have the same components of their own, got "
-                f"{own[0]} and {other}"
+                f"{own} and {other}"
             )
-    return own[0]
+    return own
+
+
+def _leading(block: TensorBlock, gradient: TensorBlock) -> list[Labels]:
+    """The components that a gradient has on the left of those of its block."""
+    components = gradient.components
+    return components[: len(components) - len(block.components)]
 
 
 def _refuse_nested(parts: Sequence[TensorBlock], parameter: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nablatom.block import TensorBlock
-from nablatom.labels import Labels, LabelsEntry
+from nablatom.labels import Labels, LabelsEntry, remembered
 from nablatom.merge import merge, merged_labels
 from nablatom.tensor import TensorMap
 
@@ -95,10 +95,8 @@ def _joined(
     blocks = [block for _, block in parts]
     along = [getattr(block, axis) for block in blocks]
     if add_dimension is not None:
-        along = [
-            labels.append(add_dimension, np.full(len(labels), i))
-            for labels, (i, _) in zip(along, parts, strict=True)
-        ]
+        numbers = [i for i, _ in parts]
+        along = [_numbered(x, add_dimension, i) for x, i in zip(along, numbers, strict=True)]
     for labels in along[1:]:
         if labels.names != along[0].names:
             raise ValueError(
@@ -120,6 +118,11 @@ def _joined(
     same = merged_labels([getattr(block, across) for block in blocks], sort=False)
     samples, properties = (joint, same) if axis == "samples" else (same, joint)
     return merge(blocks, samples, properties, axis=axis, sort=False)
+
+
+@remembered
+def _numbered(labels: Labels, name: str, number: int) -> Labels:
+    return labels.append(name, np.full(len(labels), number))
 
 
 def _repeated(along: list[Labels]) -> LabelsEntry:
