@@ -325,6 +325,7 @@ def labels_and_row(library: ModuleType, rows: Rows) -> tuple[Any, ...]:
 LABELS = Group(
     "Labels of 10⁶ × 3, first call",
     draw=draw_rows,
+    memory=400_000_000,
     jobs={
         "creation, shuffled": Job(
             Faster(2.5), shuffled_rows, lambda mts, rows: mts.Labels(NAMES, rows), first=True
