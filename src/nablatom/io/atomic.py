@@ -3,7 +3,6 @@
 # pathlib takes as long as writing a small map
 
 import os
-import secrets
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
@@ -24,12 +23,12 @@ def write(path: str | os.PathLike[str], pieces: Iterable[bytes | memoryview]) ->
         with open(target, "wb") as file:
             file.writelines(pieces)
         return
-    temporary = os.path.join(os.path.dirname(target), f".nablatom-{secrets.token_hex(8)}.tmp")
+    temporary = os.path.join(os.path.dirname(target), f".nablatom-{os.urandom(8).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.writelines(pieces)
             file.flush()
-            if mode is not None:
+            if mode is not None and mode != os.fstat(file.fileno()).st_mode:
                 os.chmod(temporary, stat.S_IMODE(mode))
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -40,7 +39,7 @@ def write(path: str | os.PathLike[str], pieces: Iterable[bytes | memoryview]) ->
 
 
 def _mode(path: str) -> int | None:
-    """What kind of file is there, and its permissions; None if there is none."""
+    """Kind and permissions of the file at a path; None if there is none."""
     try:
         return os.stat(path).st_mode
     except FileNotFoundError:

@@ -10,8 +10,8 @@ from typing import BinaryIO
 from nablatom.block import TensorBlock
 from nablatom.io import atomic, npy, partial, reading, writing
 from nablatom.io.source import Buffer, Memory, OpenFile, Source, map_file
-from nablatom.io.unzip import Archive, is_archive
 from nablatom.io.writing import Saved
+from nablatom.io.zip_reader import Archive, is_archive
 from nablatom.labels import Labels
 from nablatom.tensor import TensorMap
 

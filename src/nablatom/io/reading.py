@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nablatom.block import TensorBlock
 from nablatom.io import npy
-from nablatom.io.unzip import Archive, Payload
+from nablatom.io.zip_reader import Archive, Payload
 from nablatom.labels import Labels
 from nablatom.tensor import TensorMap
 

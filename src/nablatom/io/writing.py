@@ -9,7 +9,7 @@ from nablatom import arrays
 from nablatom.arrays import Array
 from nablatom.block import TensorBlock
 from nablatom.io import npy
-from nablatom.io.zip import Member, pack, pack_buffer
+from nablatom.io.zip_writer import Member, pack, pack_buffer
 from nablatom.labels import Labels
 from nablatom.tensor import TensorMap
 

@@ -21,7 +21,8 @@ header shall declare; with an empty dtype, the payload is the whole file."""
 Placing = Callable[[memoryview, int, int], int]
 """Is shown a payload and its place in the archive, and continues a checksum over it."""
 
-FULL16, FULL32 = 0xFFFF, 0xFFFFFFFF  # "see the 64-bit field"
+_FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF  # "see the 64-bit field"
+LIMIT16, LIMIT32 = _FULL16, _FULL32  # from here on
 
 _LOCAL = struct.Struct("<14s3I2H")
 _ENTRY = struct.Struct("<16s3I2H10sI")
@@ -75,7 +76,7 @@ def _pack(members: Iterable[Member], place: Placing) -> list[bytes | memoryview]
     offset = 0
     for name, payload, descr, shape in members:
         encoded = name.encode("ascii")
-        wide = payload.nbytes + len(descr) + _HEADROOM > FULL32
+        wide = payload.nbytes + len(descr) + _HEADROOM > LIMIT32
         start = offset + _LOCAL.size + len(encoded) + (_WIDE.size if wide else 0)
         header = npy.pack(descr, shape, start % npy.ALIGNMENT) if descr else b""
         size = len(header) + payload.nbytes
@@ -90,28 +91,32 @@ def _local(name: bytes, crc: int, size: int, wide: bool) -> bytes:
     """The header in front of a member; the size of a large one follows the name."""
     if not wide:
         return _LOCAL.pack(_LOCAL_START, crc, size, size, len(name), 0) + name
-    fields = _LOCAL.pack(_LOCAL_START_64, crc, FULL32, FULL32, len(name), _WIDE.size)
+    fields = _LOCAL.pack(_LOCAL_START_64, crc, _FULL32, _FULL32, len(name), _WIDE.size)
     return fields + name + _WIDE.pack(1, 16, size, size)
 
 
 def _entry(name: bytes, crc: int, size: int, offset: int) -> bytes:
     """A member in the directory; numbers that need 64 bits follow the name."""
-    if size < FULL32 and offset < FULL32:
+    if size < LIMIT32 and offset < LIMIT32:
         fields = (_ENTRY_START, crc, size, size, len(name), 0, _REGULAR_FILE, offset)
         return _ENTRY.pack(*fields) + name
-    numbers = [number for number in (size, size, offset) if number >= FULL32]
+    numbers = [number for number in (size, size, offset) if number >= LIMIT32]
     extra = struct.pack(f"<2H{len(numbers)}Q", 1, 8 * len(numbers), *numbers)
-    size, offset = min(size, FULL32), min(offset, FULL32)
+    size, offset = _narrow(size), _narrow(offset)
     fields = (_ENTRY_START_64, crc, size, size, len(name), len(extra), _REGULAR_FILE, offset)
     return _ENTRY.pack(*fields) + name + extra
+
+
+def _narrow(number: int) -> int:
+    return number if number < LIMIT32 else _FULL32
 
 
 def _end(count: int, length: int, offset: int) -> bytes:
     """What follows the directory of ``count`` members that starts at ``offset``."""
     wide = b""
-    if count >= FULL16 or length >= FULL32 or offset >= FULL32:
+    if count >= LIMIT16 or length >= LIMIT32 or offset >= LIMIT32:
         versions = (_UNIX | _VERSION_64, _VERSION_64)
         record = (b"PK\6\6", _END64.size - 12, *versions, 0, 0, count, count, length, offset)
         wide = _END64.pack(*record) + _END64_PLACE.pack(b"PK\6\7", 0, offset + length, 1)
-        count, length, offset = min(count, FULL16), min(length, FULL32), min(offset, FULL32)
+        count, length, offset = _FULL16, _narrow(length), _narrow(offset)
     return wide + _END.pack(b"PK\5\6", 0, 0, count, count, length, offset, 0)
