@@ -1,0 +1,38 @@
+"""``nablatom convert``: the same data in another kind of file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["convert"]
+
+
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="A .mts, .npz or .safetensors file, or labelled structures.")
+    ],
+    target: Annotated[Path, typer.Argument(help="A .mts, .npz or .safetensors file to write.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Convert between .mts, .npz and .safetensors, or labelled structures to a tensor.
+
+    Structures (any file that ASE reads) become their energies in eV, with minus the forces in
+    eV/Å as [cyan]positions[/cyan] gradient and volume × stress in eV as [cyan]strain[/cyan]
+    gradient.
+
+    [bold]Example:[/bold]  nablatom convert descriptor.mts descriptor.safetensors
+    """
+    from nablatom.cli.files import TENSORS, open_tensor, read_checked, write_tensor
+    from nablatom.cli.terminal import Terminal, size
+    from nablatom.systems import reference_energies
+
+    terminal = Terminal(as_json=as_json)
+    if source.suffix in TENSORS:
+        tensor = open_tensor(source)
+    else:
+        tensor = reference_energies(read_checked(source))
+    write_tensor(target, tensor)
+    bytes_written = target.stat().st_size
+    terminal.file(target, f"{len(tensor)} blocks, {size(bytes_written)}")
+    terminal.result({"source": str(source), "target": str(target), "bytes": bytes_written})

@@ -1,0 +1,44 @@
+"""Files as the verbs name them: the suffix says which kind."""
+
+from pathlib import Path
+
+import ase
+
+from nablatom.io import load, save
+from nablatom.systems import check_structures, read_structures
+from nablatom.tensor import TensorMap
+
+__all__ = ["TENSORS", "open_tensor", "read_checked", "write_tensor"]
+
+TENSORS = (".mts", ".npz", ".safetensors")
+
+
+def open_tensor(path: Path) -> TensorMap:
+    """The tensor of a file, its arrays memory-mapped where the layout allows it."""
+    _check_suffix(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {str(path)!r}")
+    return load(path, mmap=True)
+
+
+def write_tensor(path: Path, tensor: TensorMap) -> None:
+    """Write a tensor in the layout that the suffix names."""
+    _check_suffix(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(path, tensor)
+
+
+def read_checked(path: Path) -> list[ase.Atoms]:
+    """The structures of a file, checked; the file is named if they are at fault."""
+    structures = read_structures(path)
+    try:
+        check_structures(structures)
+    except ValueError as error:
+        error.add_note(f"in {path}")
+        raise
+    return structures
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix not in TENSORS:
+        raise ValueError(f"expected a file ending in {', '.join(TENSORS)}, got {path.name!r}")

@@ -1,0 +1,74 @@
+"""Settings of a descriptor as text: from a YAML file and from options, checked."""
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from nablatom.models import DESCRIPTORS, Calculator
+
+__all__ = ["Hypers", "settings"]
+
+
+class Hypers(BaseModel):
+    """What a descriptor needs to know.
+
+    The defaults had the least cross-validated error on the training part of generated copper.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    descriptor: Literal["power-spectrum", "radial-spectrum"] = "power-spectrum"
+    cutoff: float = Field(default=6.0, gt=0, allow_inf_nan=False)
+    width: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    max_radial: int = Field(default=7, ge=0, le=40)
+    max_angular: int = Field(default=4, ge=0, le=20)
+
+    def calculator(self) -> Calculator:
+        """The descriptor with these settings."""
+        width = min(self.width or self.cutoff, self.cutoff)
+        options = {"cutoff": self.cutoff, "width": width, "max_radial": self.max_radial}
+        if self.descriptor == "power-spectrum":
+            options["max_angular"] = self.max_angular
+        return DESCRIPTORS[self.descriptor](**options)
+
+    def summary(self) -> str:
+        """The settings in one line, with units."""
+        angular = f", l ≤ {self.max_angular}" if self.descriptor == "power-spectrum" else ""
+        name = self.descriptor.replace("-", " ")
+        return f"{name}, cutoff {self.cutoff:g} Å, {self.max_radial + 1} radial functions{angular}"
+
+
+def settings(path: Path | None, **options: str | float | None) -> Hypers:
+    """The settings in a file, overridden by the options that are not None.
+
+    Raises
+    ------
+    ValueError
+        Not YAML, an unknown setting, or one out of range; the message names it.
+    """
+    found = {} if path is None else _read(path)
+    found |= {name: value for name, value in options.items() if value is not None}
+    try:
+        return Hypers.model_validate(found)
+    except ValidationError as error:
+        raise ValueError("\n".join(map(_said, error.errors()))) from None
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a YAML file: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} should hold settings as 'name: value', got {found!r}")
+    return found
+
+
+def _said(error: ErrorDetails) -> str:
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"no setting {name!r}; choose from {', '.join(Hypers.model_fields)}"
+    return f"setting {name!r}: {error['msg'].lower()}, got {error['input']!r}"
