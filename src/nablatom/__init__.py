@@ -21,6 +21,16 @@ Importing it imports NumPy and nothing heavier; the last three are imported by n
 """
 
 from nablatom.block import TensorBlock
+from nablatom.io import (
+    load,
+    load_block,
+    load_block_buffer,
+    load_buffer,
+    load_labels,
+    load_labels_buffer,
+    save,
+    save_buffer,
+)
 from nablatom.labels import Labels, LabelsEntry
 from nablatom.operations import (
     abs,
@@ -63,10 +73,18 @@ __all__ = [
     "equal_metadata_raise",
     "equal_raise",
     "join",
+    "load",
+    "load_block",
+    "load_block_buffer",
+    "load_buffer",
+    "load_labels",
+    "load_labels_buffer",
     "mean_over_samples",
     "multiply",
     "pow",
     "remove_gradients",
+    "save",
+    "save_buffer",
     "slice",
     "sort",
     "subtract",
