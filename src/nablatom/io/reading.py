@@ -164,13 +164,13 @@ def _native(values: NDArray[np.generic]) -> NDArray[np.generic]:
 
 def _parameters(names: Iterable[str]) -> dict[str, list[str]]:
     """For each folder of a block, the gradients stored in it, in order."""
-    parameters: dict[str, list[str]] = {}
+    parameters: dict[str, dict[str, None]] = {}
     for name in names:
-        if name.endswith("/values.npy") and "gradients/" in name:
-            folder, _, parameter = name.removesuffix("/values.npy").rpartition("gradients/")
+        if "gradients/" in name and name.endswith(("/values.npy", "/samples.npy")):
+            folder, _, parameter = name.rpartition("/")[0].rpartition("gradients/")
             if "/" not in parameter:
-                parameters.setdefault(folder, []).append(parameter)
-    return parameters
+                parameters.setdefault(folder, {})[parameter] = None
+    return {folder: list(found) for folder, found in parameters.items()}
 
 
 def _info(archive: Archive) -> dict[str, str]:

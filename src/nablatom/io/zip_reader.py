@@ -177,14 +177,12 @@ def _wide(extra: bytes, *fields: int) -> list[int]:
     """The fields, with those that are full replaced by the 64-bit ones of the extra field."""
     position = 0
     while position + 4 <= len(extra):
-        tag, length = struct.unpack_from("<HH", extra, position)
-        if tag == 1:
-            numbers = struct.iter_unpack("<Q", extra[position + 4 : position + 4 + length // 8 * 8])
-            try:
-                return [next(numbers)[0] if field == _FULL32 else field for field in fields]
-            except StopIteration:
-                break
-        position += 4 + length
+        tag, length = struct.unpack_from("<2H", extra, position)
+        position += 4
+        if tag == 1 and 8 * fields.count(_FULL32) <= min(length, len(extra) - position):
+            numbers = iter(struct.unpack_from(f"<{fields.count(_FULL32)}Q", extra, position))
+            return [next(numbers) if field == _FULL32 else field for field in fields]
+        position += length
     raise ValueError("the directory of the archive lacks a 64-bit size")
 
 
@@ -192,11 +190,11 @@ def _limits(entries: dict[str, Entry], directory: int) -> dict[int, int]:
     """Where each member that starts at a byte has to stop; no two may overlap."""
     starts = sorted([entry[-1] for entry in entries.values()])
     limits = dict(zip(starts, [*starts[1:], directory], strict=True))
+    if len(limits) != len(entries):
+        raise ValueError("two members start at the same byte")
     for name, (_, _, _, stored, _, start) in entries.items():
         if start + _LOCAL.size + len(name) + stored > limits[start]:
             raise ValueError(f"member {name} overlaps with what follows it")
-    if len(limits) != len(entries):
-        raise ValueError("two members start at the same byte")
     return limits
 
 
