@@ -89,7 +89,8 @@ def merge(
     ``samples`` and ``properties`` are the labels of the result and, for each block, the place
     of its rows and columns there. The blocks meet in no entry of the result: along
     ``axis="samples"`` they have different rows, along ``axis="properties"`` different columns.
-    ``sort`` the gradient rows, or keep the order of the blocks; ``fill`` what no block has.
+    ``sort`` the gradient rows, or keep the order of the blocks. Values that no block has are
+    ``fill``, a constant, so that their gradients are zero.
     """
     check_components(blocks)
     shape = (len(samples[0]), len(properties[0]))
@@ -101,9 +102,7 @@ def merge(
         parts = [block.gradient(name) for block in blocks]
         moved = [with_sample(g.samples, at) for g, at in zip(parts, samples[1], strict=True)]
         together = stacked_labels if axis == "samples" else merged_labels
-        gradients[name] = merge(
-            parts, together(moved, sort=sort), properties, axis=axis, fill=fill, sort=sort
-        )
+        gradients[name] = merge(parts, together(moved, sort=sort), properties, axis=axis, sort=sort)
     return TensorBlock.unchecked(values, samples[0], blocks[0].components, properties[0], gradients)
 
 

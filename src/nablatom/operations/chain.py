@@ -262,16 +262,8 @@ def _on(samples: Labels, gradient: TensorBlock) -> TensorBlock:
         return gradient
     at = _places(gradient.samples, samples)
     values = arrays.place_rows(gradient.values, at, len(samples))
-    nested = {
-        name: TensorBlock.unchecked(
-            g.values,
-            _moved(g.samples, Route(samples, at)).samples,
-            g.components,
-            g.properties,
-            dict(g.gradients()),
-        )
-        for name, g in gradient.gradients()
-    }
+    route = Route(samples, at)
+    nested = {name: scatter(g, _moved(g.samples, route)) for name, g in gradient.gradients()}
     return TensorBlock.unchecked(values, samples, gradient.components, gradient.properties, nested)
 
 

@@ -69,7 +69,10 @@ def _through_second(
 ) -> TensorBlock:
     """The derivative of ``a b`` by what moves ``b``: a row for each sample of a and each mover."""
     if gradient.has_any_gradient():
-        raise ValueError("the gradients of the second operand of dot have gradients of their own")
+        raise ValueError(
+            "the gradients of the second operand of dot have gradients of their own: dot has no "
+            "rule for its second derivatives; take them away with remove_gradients"
+        )
     movers, mover = gradient.samples.unique(gradient.samples.names[1:])
     rows = mover * len(b) + gradient.samples.column("sample")
     table = arrays.place_rows(gradient.values, rows, len(movers) * len(b))

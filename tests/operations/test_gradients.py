@@ -1,0 +1,205 @@
+"""Stored gradients of every operation against finite differences.
+
+A new operation is a new row: in LINEAR if it carries second derivatives too, else in CURVED.
+"""
+
+from inspect import signature
+
+import numpy as np
+import pytest
+import torch
+
+from maps import tensor
+from nablatom import Labels, TensorBlock, TensorMap, operations
+from nablatom.operations import (
+    abs,
+    add,
+    divide,
+    dot,
+    join,
+    mean_over_samples,
+    multiply,
+    pow,
+    remove_gradients,
+    slice,
+    sort,
+    subtract,
+    sum_over_samples,
+)
+from nablatom.testing import assert_gradients
+
+ATOMS = Labels(["atom"], [[1]])
+SOME_N = Labels(["n"], [[0], [2], [7]])
+TYPES = Labels(["neighbor_type"], [[1], [6], [8]])
+
+# The arguments of a row say what it needs: maps a and b with the same labels, a map c of the
+# same keys without components, a map w without gradients either.
+LINEAR = {
+    "add": lambda a, b: add(a, b),
+    "add, a number": lambda a: add(a, 2.0),
+    "add, to a number": lambda a: add(-1, a),
+    "subtract": lambda a, b: subtract(a, b),
+    "subtract, a number": lambda a: subtract(a, 2),
+    "subtract, from a number": lambda a: subtract(np.float64(3.0), a),
+    "multiply, by a number": lambda a: multiply(a, -0.5),
+    "multiply, a number": lambda a: multiply(np.int64(3), a),
+    "divide, by a number": lambda a: divide(a, np.float32(0.5)),
+    "dot, with a constant": lambda a, w: dot(a, w),
+    "join, along samples": lambda a, b: join([a, b, a], "samples", add_dimension="which"),
+    "join, along properties": lambda a, b: join([a, b], "properties", add_dimension="which"),
+    "mean_over_samples": lambda a: mean_over_samples(a, "atom"),
+    "mean_over_samples, the first": lambda a: mean_over_samples(a, "system"),
+    "mean_over_samples, all": lambda a: mean_over_samples(a, ["atom", "system"]),
+    "remove_gradients": lambda a: remove_gradients(a, "strain"),
+    "slice, samples": lambda a: slice(a, "samples", ATOMS),
+    "slice, properties": lambda a: slice(a, "properties", SOME_N),
+    "slice, properties by index": lambda a: slice(a, "properties", [-1, 0]),
+    "sort": lambda a: sort(a),
+    "sort, samples backwards": lambda a: sort(a, "samples", descending=True),
+    "sort, other axes": lambda a: sort(a, ["components", "properties"]),
+    "sum_over_samples": lambda a: sum_over_samples(a, "atom"),
+    "sum_over_samples, the first": lambda a: sum_over_samples(a, "system"),
+    "sum_over_samples, all": lambda a: sum_over_samples(a, ["system", "atom"]),
+    "keys_to_samples": lambda a: a.keys_to_samples("neighbor_type"),
+    "keys_to_samples, unsorted": lambda a: a.keys_to_samples(
+        ["neighbor_type", "center_type"], sort_samples=False
+    ),
+    "keys_to_properties": lambda a: a.keys_to_properties("center_type", fill_value=1.0),
+    "keys_to_properties, unsorted": lambda a: a.keys_to_properties(
+        ["center_type", "neighbor_type"], sort_samples=False
+    ),
+    "keys_to_properties, by labels": lambda a: a.keys_to_properties(TYPES),
+    "components_to_properties": lambda a: a.components_to_properties(a.component_names[:1]),
+    "components_to_properties, all": lambda a: a.components_to_properties(a.component_names[::-1]),
+    "operators": lambda a, b: 2 - (-a + np.float64(3) * b) / 4 + np.float32(2) * +a - 1,
+    "operators, @": lambda a, w: a @ w,
+}
+CURVED = {
+    "multiply": lambda a, b: multiply(a, b),
+    "divide": lambda a, b: divide(a, b),
+    "divide, a number": lambda a: divide(2.0, a),
+    "pow": lambda a: pow(a, 2),
+    "pow, high": lambda a: pow(a, 7),
+    "pow, broken": lambda a: pow(a, -1.5),
+    "abs": lambda a: abs(subtract(a, 1.0)),
+    "dot": lambda a, c: dot(a, c),
+    "operators": lambda a, b: np.float64(2) / a * b - abs(a - b) ** 3,
+    "operators, @": lambda a, b, c: (a * b) @ c,
+    "several": lambda a, b: sum_over_samples((a * b).keys_to_properties("neighbor_type"), "atom"),
+}
+COMPARISONS = {name for name in operations.__all__ if name.startswith(("allclose", "equal"))}
+
+ROWS = {**LINEAR, **{f"{name} (curved)": row for name, row in CURVED.items()}}
+PARAMETERS = ("positions", "strain")
+
+
+def operands(row, *, library="numpy", components=1, sparsity="different", **options):
+    """Random maps for the arguments of a row."""
+    rows = {"same": 0, "different": 5}[sparsity]
+    options = {"library": library, "components": components, **options}
+    maps = {
+        "a": lambda: tensor(1, **options),
+        "b": lambda: tensor(2, rows=rows, **options),
+        "c": lambda: tensor(3, rows=rows, **{**options, "components": 0}),
+        "w": lambda: tensor(4, **{**options, "components": 0, "parameters": ()}),
+    }
+    return [maps[name]() for name in signature(row).parameters]
+
+
+def names_and_sparsity(rows):
+    """Different sparsity, where there is more than one sparse operand."""
+    several = {name for name, row in rows.items() if len({*signature(row).parameters} - {"w"}) > 1}
+    return [*[(name, "same") for name in rows], *[(name, "different") for name in sorted(several)]]
+
+
+def kept(name):
+    return PARAMETERS[:1] if name == "remove_gradients" else PARAMETERS
+
+
+def test_every_operation_has_a_row():
+    rows = {name.split(",")[0] for name in [*LINEAR, *CURVED]}
+    assert set(operations.__all__) <= rows | COMPARISONS
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("components", [0, 2], ids="{} components".format)
+@pytest.mark.parametrize(("name", "sparsity"), names_and_sparsity(ROWS))
+def test_first_derivatives(name, sparsity, components, library):
+    row = ROWS[name]
+    maps = operands(row, library=library, components=components, sparsity=sparsity)
+    for parameter in kept(name):
+        assert_gradients(row, maps, parameter)
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("components", [0, 1], ids="{} components".format)
+@pytest.mark.parametrize(("name", "sparsity"), names_and_sparsity(LINEAR))
+def test_second_derivatives(name, sparsity, components, library):
+    """The gradients of gradients are checked as the gradients of the gradients' values."""
+    row = LINEAR[name]
+    options = {"library": library, "components": components, "sparsity": sparsity}
+    maps = operands(row, **options, nested=True)
+    assert_gradients(row, maps, "positions")
+    inner = row(*maps).block_by_id(0).gradient("positions")
+    assert inner.gradients_list() == list(PARAMETERS)
+
+
+@pytest.mark.parametrize("name", CURVED)
+def test_second_derivatives_are_refused_where_no_rule_gives_them(name):
+    row = CURVED[name]
+    with pytest.raises(ValueError, match="second derivatives"):
+        row(*operands(row, nested=True))
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("name", ROWS)
+def test_operands_are_left_as_they_were(name, library):
+    maps = operands(ROWS[name], library=library)
+    before = [x.copy() for x in maps]
+    ROWS[name](*maps)
+    for x, copy in zip(maps, before, strict=True):
+        operations.equal_raise(x, copy)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_both_libraries_give_the_same(name):
+    row = ROWS[name]
+    ours, theirs = (row(*operands(row, library=library)) for library in ("numpy", "torch"))
+    operations.allclose_raise(theirs.to(arrays="numpy"), ours)
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("name", ROWS)
+def test_single_precision_stays(name, library):
+    single = {"numpy": np.float32, "torch": torch.float32}[library]
+    maps = [x.to(dtype=single) for x in operands(ROWS[name], library=library)]
+    for block in ROWS[name](*maps):
+        assert block.dtype == single
+        assert all(gradient.dtype == single for _, gradient in block.gradients())
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_gradients_keep_their_order_and_the_map_its_info(name):
+    a, *others = operands(ROWS[name], parameters=("strain", "positions"))
+    result = ROWS[name](a, *others)
+    assert all(block.gradients_list() == list(kept(name)[::-1]) for block in result)
+    assert result.info() == a.info() != {}
+
+
+def test_rules_hold_for_blocks_as_for_maps():
+    for operation in (add, multiply, divide, dot):
+        a, second = operands((lambda a, c: ...) if operation is dot else (lambda a, b: ...))
+        blocks = [operation(x, y) for x, y in zip(a, second, strict=True)]
+        operations.equal_raise(operation(a, second), TensorMap(a.keys, blocks))
+
+
+def test_rows_that_one_operand_lacks_are_zero_not_missing():
+    """The union of the gradient samples, sorted."""
+    block = TensorBlock(np.array([[2.0], [3.0]]), Labels.range("atom", 2), [], Labels.single())
+    other = block.copy()
+    for x, rows in ((block, [[1, 4]]), (other, [[1, 2], [0, 4]])):
+        samples = Labels(["sample", "atom"], rows)
+        x.add_gradient("x", TensorBlock(np.ones((len(rows), 1)), samples, [], x.properties))
+    gradient = multiply(block, other).gradient("x")
+    assert gradient.samples == Labels(["sample", "atom"], [[0, 4], [1, 2], [1, 4]])
+    np.testing.assert_array_equal(gradient.values, [[2.0], [3.0], [3.0]])
