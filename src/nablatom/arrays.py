@@ -26,7 +26,6 @@ __all__ = [
     "move",
     "namespace",
     "place_rows",
-    "register_pytree",
     "rowwise",
     "same_values",
     "stack",
@@ -38,7 +37,8 @@ __all__ = [
 Array = Any
 """An array of any library: NumPy, torch, …"""
 
-Rows = NDArray[np.int64]
+Rows = NDArray[np.signedinteger[Any]]
+"""Indices of rows."""
 
 
 def namespace(array: Array) -> ModuleType:
@@ -66,7 +66,7 @@ def is_array(value: object) -> bool:
 def to_numpy(array: Array) -> Array:
     """The same numbers in NumPy, on the CPU; lists and NumPy arrays pass through."""
     if _is_tensor(array):
-        return array.detach().cpu().numpy()
+        return array.detach().cpu().resolve_conj().resolve_neg().numpy()
     return array
 
 
@@ -132,7 +132,9 @@ def _index(rows: Rows | slice, like: Array) -> Any:
         return rows
     torch = _torch()
     assert torch is not None
-    return torch.as_tensor(rows, device=like.device, dtype=torch.long)
+    # torch takes neither read-only arrays nor those that run backwards
+    rows = np.require(rows, np.int64, ["C", "W"])
+    return torch.as_tensor(rows, device=like.device)
 
 
 def take(array: Array, rows: Rows, axis: int = 0) -> Array:
@@ -202,21 +204,6 @@ def rowwise(function: Callable[[slice], Array], rows: int, like: Array) -> Array
 _LARGE = 1 << 14
 # Bytes of one operand in a piece: a few such temporaries fit in a core's second-level cache.
 _PIECE = 1 << 18
-
-
-def register_pytree(
-    noun: type, flatten: Callable[[Any], Any], unflatten: Callable[[Any, Any], Any]
-) -> None:
-    """Tell torch, if it is imported, how to take a noun apart and put it together again."""
-    torch = _torch()
-    if torch is None:
-        return
-    from torch.utils import _pytree
-
-    if noun not in _pytree.SUPPORTED_NODES:
-        _pytree.register_pytree_node(
-            noun, flatten, unflatten, serialized_type_name=f"nablatom.{noun.__name__}"
-        )
 
 
 def stack(

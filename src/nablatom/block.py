@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from nablatom import arrays, display
+from nablatom import arrays, display, tracing
 from nablatom.arrays import Array
 from nablatom.labels import Labels, checked_names
 
@@ -72,12 +72,13 @@ class TensorBlock:
         self, values: Array, samples: Labels, components: Sequence[Labels], properties: Labels
     ) -> None:
         components = tuple(components)
-        _check_axes(values, samples, components, properties)
+        if not tracing.compiling():  # labels are constants then, and were checked before
+            _check_axes(values, samples, components, properties)
         self._values, self._samples = values, samples
         self._components, self._properties = components, properties
         self._gradients, self._parameter = {}, ""
         if not isinstance(values, np.ndarray):
-            register()
+            register(self)
 
     @classmethod
     def unchecked(
@@ -95,6 +96,8 @@ class TensorBlock:
         self._gradients, self._parameter = {} if gradients is None else gradients, ""
         for name, gradient in self._gradients.items():
             gradient._parameter = name
+        if not isinstance(values, np.ndarray):
+            _mark(self)
         return self
 
     # -- what it holds -----------------------------------------------------------------
@@ -161,7 +164,8 @@ class TensorBlock:
             raise ValueError(f"this block already has a gradient {parameter!r}")
         if not isinstance(gradient, TensorBlock):
             raise TypeError(f"a gradient is a TensorBlock, got {type(gradient).__name__}")
-        _check_gradient(self, parameter, gradient)
+        if not tracing.compiling():
+            _check_gradient(self, parameter, gradient)
         stored = TensorBlock.unchecked(
             gradient._values,
             gradient._samples,
@@ -430,10 +434,20 @@ def _unflatten(leaves: Any, labels: Any) -> TensorBlock:
     return block
 
 
-def register() -> None:
-    """Make labels and blocks pytrees of torch, once torch is there."""
-    arrays.register_pytree(Labels, lambda labels: ([], labels), lambda _, labels: labels)
-    arrays.register_pytree(TensorBlock, _flatten, _unflatten)
+def _mark(block: TensorBlock) -> None:
+    """Name the labels of a block, so that torch can tell them from others when it traces."""
+    if not tracing.compiling():
+        for labels in (block._samples, *block._components, block._properties):
+            labels.mark()
+
+
+def register(block: TensorBlock | None = None) -> None:
+    """Make blocks known to torch, once torch is there."""
+    if not tracing.compiling():
+        tracing.register_noun(Labels, lambda labels: ([], labels), lambda _, labels: labels)
+        tracing.register_noun(TensorBlock, _flatten, _unflatten)
+        if block is not None:
+            _mark(block)
 
 
 register()

@@ -12,7 +12,7 @@ from weakref import ref
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nablatom import arrays, rows
+from nablatom import arrays, rows, tracing
 from nablatom.display import html_table, label_table, shortened
 
 if TYPE_CHECKING:
@@ -162,11 +162,12 @@ class Labels:
     )
     """
 
-    __slots__ = ("__weakref__", "_memo", "_names", "_values")
+    __slots__ = ("__weakref__", "_memo", "_names", "_token", "_values")
 
     _names: tuple[str, ...]
     _values: NDArray[np.int32]
     _memo: dict[Any, Any]
+    _token: str | None
 
     def __init__(
         self, names: str | Sequence[str], values: ArrayLike, assume_unique: bool = False
@@ -174,7 +175,7 @@ class Labels:
         self._names = checked_names(names)
         self._values = _checked_values(self._names, arrays.to_numpy(values))
         self._values.flags.writeable = False
-        self._memo = {}
+        self._memo, self._token = {}, None
         if not assume_unique:
             self._check_unique()
 
@@ -183,8 +184,27 @@ class Labels:
         """Labels from parts that are known to be right; the array is taken over, not copied."""
         self = cls.__new__(cls)
         values.flags.writeable = False
-        self._names, self._values, self._memo = names, values, {}
+        self._names, self._values, self._memo, self._token = names, values, {}, None
         return self
+
+    @classmethod
+    def stand_in(cls, name: str) -> Labels:
+        """Labels made while torch traces: they fetch what they hold when they are asked for it."""
+        self = cls.__new__(cls)
+        self._token = name
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("_names", "_values", "_memo"):
+            raise AttributeError(f"Labels have no {name!r}")
+        real = tracing.labels_named(str(self._token))
+        self._names, self._values, self._memo = real._names, real._values, real._memo
+        return getattr(self, name)
+
+    def mark(self) -> None:
+        """Name these labels by their entries, as torch needs to recognise them when it traces."""
+        if self._token is None:
+            self._token = tracing.digest(self)
 
     @staticmethod
     def single() -> Labels:

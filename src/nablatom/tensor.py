@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from nablatom import arrays, display
-from nablatom.block import TensorBlock, register
+from nablatom import arrays, display, tracing
+from nablatom.block import TensorBlock
 from nablatom.labels import Labels, LabelsEntry, Rows, remembered
 from nablatom.merge import merge, merged_labels, stacked_labels
 
@@ -64,10 +64,10 @@ class TensorMap:
         self._keys, self._blocks, self._info = keys, list(blocks), {}
         if len(self._blocks) != len(keys):
             raise ValueError(f"there are {len(keys)} keys, but {len(self._blocks)} blocks")
-        _check_alike(self)
+        if not tracing.compiling():  # labels are constants then, and were checked before
+            _check_alike(self)
         if self._blocks and not isinstance(self._blocks[0].values, np.ndarray):
-            register()
-            arrays.register_pytree(TensorMap, _flatten, _unflatten)
+            register(self)
 
     @classmethod
     def unchecked(
@@ -76,6 +76,8 @@ class TensorMap:
         """A map from parts that are known to fit together."""
         self = cls.__new__(cls)
         self._keys, self._blocks, self._info = keys, blocks, dict(info) if info else {}
+        if blocks and not isinstance(blocks[0].values, np.ndarray):
+            register(self)
         return self
 
     # -- blocks by key -----------------------------------------------------------------
@@ -126,13 +128,7 @@ class TensorMap:
         return self._matching(dict(zip(selection.names, selection[0], strict=True)))
 
     def _matching(self, values: Mapping[str, int]) -> list[int]:
-        if set(values) == set(self._keys.names):
-            position = self._keys.position([values[name] for name in self._keys.names])
-            return [] if position is None else [position]
-        matching = np.ones(len(self), bool)
-        for name, value in values.items():
-            matching &= self._keys.column(name) == value
-        return np.flatnonzero(matching).tolist()
+        return list(_matching(self._keys, tuple(values), tuple(values.values())))
 
     def blocks(
         self, selection: Selection | Sequence[int] | None = None, **values: int
@@ -223,8 +219,9 @@ class TensorMap:
 
     def set_info(self, key: str, value: str) -> None:
         """Note something about this map; operations and files carry it along."""
-        if not (isinstance(key, str) and key and isinstance(value, str)):
-            raise TypeError(f"info is text by name, got {key!r}: {value!r}")
+        for text in (key, value):
+            if type(text) is not str:
+                raise TypeError(f"info is text by name, got {key!r}: {value!r}")
         self._info[key] = value
 
     # -- moving keys, components and properties ----------------------------------------
@@ -245,15 +242,7 @@ class TensorMap:
         sort_samples
             Sort the new samples, or else keep the order of the blocks.
         """
-        groups = self._groups(keys_to_move)
-
-        def together(blocks: list[TensorBlock], keys: Labels) -> TensorBlock:
-            own = _with_keys([block.samples for block in blocks], keys, after=True)
-            samples = stacked_labels(own, sort=sort_samples)
-            properties = merged_labels([block.properties for block in blocks], sort=False)
-            return merge(blocks, samples, properties, fill=fill_value, axis="samples")
-
-        return self._regrouped(groups, together)
+        return _keys_to_samples(self, keys_to_move, fill_value, sort_samples)
 
     def keys_to_properties(
         self,
@@ -280,60 +269,11 @@ class TensorMap:
             If ``keys_to_move`` are labels and lack an entry of the keys, or if the blocks then
             have different properties.
         """
-        wanted = keys_to_move if isinstance(keys_to_move, Labels) else None
-        groups = self._groups(
-            keys_to_move.names if isinstance(keys_to_move, Labels) else keys_to_move
-        )
-
-        def together(blocks: list[TensorBlock], keys: Labels) -> TensorBlock:
-            own = _with_keys([block.properties for block in blocks], keys, after=False)
-            samples = merged_labels([block.samples for block in blocks], sort=sort_samples)
-            if wanted is None:
-                return merge(
-                    blocks,
-                    samples,
-                    merged_labels(own, sort=False),
-                    fill=fill_value,
-                    axis="properties",
-                )
-            properties = _requested(wanted, keys, [block.properties for block in blocks])
-            places = [properties.union_and_mapping(labels)[2] for labels in own]
-            return merge(blocks, samples, (properties, places), fill=fill_value, axis="properties")
-
-        return self._regrouped(groups, together)
-
-    def _groups(
-        self, keys_to_move: str | Sequence[str]
-    ) -> tuple[Labels, list[tuple[Labels, Rows]]]:
-        """The keys that remain and, for each, the parts that move and the blocks they are of."""
-        names = [keys_to_move] if isinstance(keys_to_move, str) else list(keys_to_move)
-        missing = [name for name in names if name not in self._keys.names]
-        if missing:
-            raise ValueError(
-                f"no dimension {missing[0]!r} in the keys: they have {self._keys.names}"
-            )
-        return _grouped(self._keys, *names)
-
-    def _regrouped(
-        self,
-        groups: tuple[Labels, list[tuple[Labels, Rows]]],
-        together: Callable[[list[TensorBlock], Labels], TensorBlock],
-    ) -> TensorMap:
-        """One block for each remaining key, from the blocks that share it."""
-        if not self._blocks:
-            raise ValueError("a map without blocks has no keys to move")
-        keys, members = groups
-        blocks = [together([self._blocks[i] for i in at], moved) for moved, at in members]
-        return TensorMap.unchecked(keys, blocks, self._info)
+        return _keys_to_properties(self, keys_to_move, fill_value, sort_samples)
 
     def components_to_properties(self, dimensions: str | Sequence[str]) -> TensorMap:
         """Components moved, in the order given, before the property dimensions."""
-        names = [dimensions] if isinstance(dimensions, str) else list(dimensions)
-        for name in names:
-            if self._blocks and name not in self.component_names:
-                raise ValueError(f"no component {name!r} in the blocks: {self.component_names}")
-        blocks = [_components_to_properties(block, names) for block in self._blocks]
-        return TensorMap.unchecked(self._keys, blocks, self._info)
+        return _components_to_properties(self, dimensions)
 
     # -- copies ------------------------------------------------------------------------
 
@@ -473,6 +413,79 @@ def _operation(name: str, *operands: Any) -> Any:
     return getattr(operations, name)(*operands)
 
 
+# -- moving keys and components: functions rather than methods, for torch to trace them ----
+
+
+@tracing.traceable
+def _keys_to_samples(
+    tensor: TensorMap, keys_to_move: str | Sequence[str], fill: float, sort: bool
+) -> TensorMap:
+    def together(blocks: list[TensorBlock], moved: Labels) -> TensorBlock:
+        own = _with_keys([block.samples for block in blocks], moved, after=True)
+        samples = stacked_labels(own, sort=sort)
+        properties = merged_labels([block.properties for block in blocks], sort=False)
+        return merge(blocks, samples, properties, fill=fill, axis="samples")
+
+    return _regrouped(tensor, keys_to_move, together)
+
+
+@tracing.traceable
+def _keys_to_properties(
+    tensor: TensorMap, keys_to_move: str | Sequence[str] | Labels, fill: float, sort: bool
+) -> TensorMap:
+    def together(blocks: list[TensorBlock], moved: Labels) -> TensorBlock:
+        own = _with_keys([block.properties for block in blocks], moved, after=False)
+        samples = merged_labels([block.samples for block in blocks], sort=sort)
+        if isinstance(keys_to_move, Labels):
+            joint = _requested(keys_to_move, moved, [block.properties for block in blocks])
+            properties = joint, [joint.union_and_mapping(labels)[2] for labels in own]
+        else:
+            properties = merged_labels(own, sort=False)
+        return merge(blocks, samples, properties, fill=fill, axis="properties")
+
+    names = keys_to_move.names if isinstance(keys_to_move, Labels) else keys_to_move
+    return _regrouped(tensor, names, together)
+
+
+def _regrouped(
+    tensor: TensorMap,
+    keys_to_move: str | Sequence[str],
+    together: Callable[[list[TensorBlock], Labels], TensorBlock],
+) -> TensorMap:
+    """One block for each remaining key, made from those that share it and what they lose."""
+    names = [keys_to_move] if isinstance(keys_to_move, str) else list(keys_to_move)
+    for name in names:
+        if name not in tensor.keys.names:
+            raise ValueError(f"no dimension {name!r} in the keys: they have {tensor.keys.names}")
+    if len(tensor) == 0:
+        raise ValueError("a map without blocks has no keys to move")
+    keys, members = _grouped(tensor.keys, *names)
+    blocks = [together(tensor.blocks_by_id(at.tolist()), moved) for moved, at in members]
+    return TensorMap.unchecked(keys, blocks, tensor.info())
+
+
+@tracing.traceable
+def _components_to_properties(tensor: TensorMap, dimensions: str | Sequence[str]) -> TensorMap:
+    names = [dimensions] if isinstance(dimensions, str) else list(dimensions)
+    for name in names:
+        if len(tensor) and name not in tensor.component_names:
+            raise ValueError(f"no component {name!r} in the blocks: {tensor.component_names}")
+    blocks = [_moved_components(block, names) for block in tensor]
+    return TensorMap.unchecked(tensor.keys, blocks, tensor.info())
+
+
+@tracing.constant
+def _matching(keys: Labels, names: tuple[str, ...], values: tuple[int, ...]) -> tuple[int, ...]:
+    """The indices of the keys that have these values."""
+    if set(names) == set(keys.names):
+        position = keys.position([values[names.index(name)] for name in keys.names])
+        return () if position is None else (position,)
+    matching = np.ones(len(keys), bool)
+    for name, value in zip(names, values, strict=True):
+        matching &= keys.column(name) == value
+    return tuple(np.flatnonzero(matching).tolist())
+
+
 @remembered
 def _grouped(keys: Labels, *names: str) -> tuple[Labels, list[tuple[Labels, Rows]]]:
     """The keys without some dimensions, as they first appear, and what each was made from."""
@@ -519,7 +532,7 @@ def _requested(wanted: Labels, keys: Labels, properties: list[Labels]) -> Labels
     return Labels.unchecked((*wanted.names, *properties[0].names), np.concatenate(both, axis=1))
 
 
-def _components_to_properties(block: TensorBlock, names: list[str]) -> TensorBlock:
+def _moved_components(block: TensorBlock, names: list[str]) -> TensorBlock:
     """Components moved next to the properties, counted from the right as gradients need it."""
     components = block.components
     here = [c.names[0] for c in components]
@@ -534,7 +547,7 @@ def _components_to_properties(block: TensorBlock, names: list[str]) -> TensorBlo
     axes = [1 + here.index(c.names[0]) for c in [*kept, *moved]]
     values = arrays.namespace(block.values).permute_dims(block.values, (0, *axes, len(here) + 1))
     shape = (len(block), *[len(c) for c in kept], prod(len(part) for part in labels))
-    gradients = {name: _components_to_properties(g, names) for name, g in block.gradients()}
+    gradients = {name: _moved_components(g, names) for name, g in block.gradients()}
     return TensorBlock.unchecked(values.reshape(shape), block.samples, kept, properties, gradients)
 
 
@@ -578,4 +591,12 @@ def _unflatten(blocks: Any, context: Any) -> TensorMap:
     return TensorMap.unchecked(keys, list(blocks), dict(info))
 
 
-arrays.register_pytree(TensorMap, _flatten, _unflatten)
+def register(tensor: TensorMap | None = None) -> None:
+    """Make maps known to torch, once torch is there, and name the keys of this one."""
+    if not tracing.compiling():
+        tracing.register_noun(TensorMap, _flatten, _unflatten)
+        if tensor is not None:
+            tensor._keys.mark()
+
+
+register()

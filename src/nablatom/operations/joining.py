@@ -11,10 +11,12 @@ from nablatom.block import TensorBlock
 from nablatom.labels import Labels, LabelsEntry, remembered
 from nablatom.merge import merge, merged_labels
 from nablatom.tensor import TensorMap
+from nablatom.tracing import traceable
 
 __all__ = ["join"]
 
 
+@traceable
 def join(
     tensors: Sequence[Any],
     axis: str,

@@ -8,6 +8,7 @@ from typing import Any
 
 from nablatom.block import TensorBlock
 from nablatom.tensor import TensorMap
+from nablatom.tracing import traceable
 
 __all__ = ["blockwise", "map_blocks"]
 
@@ -20,6 +21,7 @@ def blockwise(operation: Callable[..., TensorBlock]) -> Callable[..., Any]:
     info of the first map.
     """
 
+    @traceable
     @wraps(operation)
     def lifted(*operands: Any, **options: Any) -> Any:
         first = next((x for x in operands if isinstance(x, TensorMap)), None)

@@ -13,6 +13,7 @@ from nablatom.labels import Labels, Rows, remembered
 from nablatom.operations.chain import Route, gather, linear
 from nablatom.operations.lift import blockwise
 from nablatom.tensor import TensorMap
+from nablatom.tracing import traceable
 
 __all__ = ["remove_gradients", "slice", "sort"]
 
@@ -61,6 +62,7 @@ def _selected(labels: Labels, selection: Labels) -> Route:
     return Route(labels.take(rows), rows)
 
 
+@traceable
 def sort(a: Any, axes: str | Sequence[str] = "all", descending: bool = False) -> Any:
     """The same entries in lexicographic order of their labels.
 
