@@ -211,17 +211,18 @@ def test_archives_written_by_numpy(make_tensor, write, change, copy):
     assert not copy or values.flags.c_contiguous
 
 
-@pytest.mark.parametrize("code", ["<i8", ">i2", "|u1", "<u4"])
+@pytest.mark.parametrize("code", ["<i8", ">i2", "|u1", "<u4", ">u8"])
 def test_labels_of_other_integers_are_converted(code):
     file = io.BytesIO()
     np.save(file, np.array([(1, 2), (3, 4)], [("a", code), ("b", "<i8")]))
     assert load_labels_buffer(file.getvalue()) == Labels(["a", "b"], [[1, 2], [3, 4]])
 
 
-def test_labels_that_do_not_fit_are_refused():
+@pytest.mark.parametrize(("value", "code"), [(2**40, "<i8"), (-(2**31) - 1, ">i8"), (2**63, "<u8")])
+def test_labels_that_do_not_fit_are_refused(value, code):
     file = io.BytesIO()
-    np.save(file, np.array([(2**40,)], [("a", "<i8")]))
-    with pytest.raises(ValueError, match="1099511627776 does not fit"):
+    np.save(file, np.array([(7, value)], [("a", "<i4"), ("b", code)]))
+    with pytest.raises(ValueError, match=f"value {value} does not fit"):
         load_labels_buffer(file.getvalue())
 
 

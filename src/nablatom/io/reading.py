@@ -21,6 +21,7 @@ from nablatom.tensor import TensorMap
 __all__ = ["labels_from_payload", "read_block", "read_tensor"]
 
 _DEEPEST = 16  # gradients of gradients of …
+_FEW = 16  # rows of labels that Python compares sooner than NumPy
 _SMALL = 4096  # bytes of labels that may have been read before: the same object serves again
 
 
@@ -63,12 +64,21 @@ def labels_from_payload(header: npy.Header, payload: Payload) -> Labels:
     if len(shape) != 1 or (shape[0] > 1 and not names):
         raise ValueError(f"labels {list(names)} cannot have the shape {shape}")
     if header.is_usual:
-        return Labels(names, np.ndarray((shape[0], len(names)), np.int32, payload))
-    table = np.empty((shape[0], len(names)), np.int64)
+        table = np.ndarray((shape[0], len(names)), np.int32, payload)
+        if shape[0] <= _FEW and len(set(map(tuple, table.tolist()))) == shape[0]:
+            return Labels.unchecked(names, table.copy())  # the header is checked, the rows now are
+        return Labels(names, table)
     stored = np.ndarray(shape, header.dtype, payload)
-    for column, name in enumerate(names):
-        table[:, column] = stored[name]
-    return Labels(names, table)
+    return Labels(names, np.stack([_narrowed(stored[name]) for name in names], axis=1))
+
+
+def _narrowed(column: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Integers of any kind in 32 bits, if they fit."""
+    limits = np.iinfo(np.int32)
+    for value in (column.min(initial=0), column.max(initial=0)):
+        if not limits.min <= value <= limits.max:
+            raise ValueError(f"value {value} does not fit in the 32-bit integers that labels have")
+    return column.astype(np.int32)
 
 
 class _Reader:
