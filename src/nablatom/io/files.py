@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from nablatom.block import TensorBlock
 from nablatom.io import atomic, npy, partial, reading, writing
+from nablatom.io.reading import Members
 from nablatom.io.source import Buffer, Memory, OpenFile, Source, map_file
 from nablatom.io.writing import Saved
 from nablatom.io.zip_reader import Archive, is_archive
@@ -147,8 +148,9 @@ def save(file: File, data: Saved) -> None:
     Parameters
     ----------
     file
-        A path, which is used as it is (``.mts`` is the usual extension), or an object with a
-        ``write`` method opened in binary mode.
+        A path, which is used as it is, or an object with a ``write`` method opened in binary
+        mode. The usual extension is ``.mts``; ``.safetensors`` gives a file of that format,
+        for other tools, without checksums.
     data
         The values can be arrays of any library on any device.
 
@@ -159,12 +161,13 @@ def save(file: File, data: Saved) -> None:
     ValueError
         If the format has no such dtype (bfloat16, for one).
     """
-    pieces = writing.pieces(data)
-    if isinstance(file, str | os.PathLike):
-        atomic.write(file, pieces)
-    else:
-        for piece in pieces:
+    if not isinstance(file, str | os.PathLike):
+        for piece in writing.pieces(data):
             file.write(piece)
+    elif os.fspath(file).endswith(".safetensors"):
+        atomic.write(file, writing.safetensors_pieces(data))
+    else:
+        atomic.write(file, writing.pieces(data))
 
 
 def save_buffer(data: Saved) -> memoryview:
@@ -172,11 +175,16 @@ def save_buffer(data: Saved) -> memoryview:
     return writing.buffer(data)
 
 
-def _archive(source: Source, name: str) -> Archive:
-    if not is_archive(source.read(0, 4)):
-        found = "Labels: use load_labels" if source.read(0, 6) == b"\x93NUMPY" else "no ZIP archive"
-        raise ValueError(f"{name} holds {found}")
-    return Archive(source, name)
+def _archive(source: Source, name: str) -> Members:
+    start = source.read(0, min(9, source.size))
+    if is_archive(start):
+        return Archive(source, name)
+    if start[8:] == b"{":
+        from nablatom.io.safetensors import Safetensors
+
+        return Safetensors(source, name)
+    found = "Labels: use load_labels" if start[:6] == b"\x93NUMPY" else "no ZIP archive"
+    raise ValueError(f"{name} holds {found}")
 
 
 def _labels(source: Source, name: str) -> Labels:

@@ -5,28 +5,48 @@ unchecked; what they complain about is told with the name of the file and of the
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nablatom.block import TensorBlock
 from nablatom.io import npy
-from nablatom.io.zip_reader import Archive, Payload
+from nablatom.io.zip_reader import Payload
 from nablatom.labels import Labels
 from nablatom.tensor import TensorMap
 
-__all__ = ["labels_from_payload", "read_block", "read_tensor"]
+__all__ = ["Members", "labels_from_payload", "read_block", "read_tensor"]
 
 _DEEPEST = 16  # gradients of gradients of …
 _FEW = 16  # rows of labels that Python compares sooner than NumPy
 _SMALL = 4096  # bytes of labels that may have been read before: the same object serves again
 
 
+class Members(Protocol):
+    """The arrays of a file by name; ``views`` says that they share the memory of their source."""
+
+    file: str
+    views: bool
+
+    @property
+    def entries(self) -> Collection[str]:
+        """The names."""
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a member."""
+
+    def array(self, name: str, *, verify: bool = True) -> tuple[npy.Header, Payload]:
+        """The header and the payload of an array."""
+
+    def refusal(self, name: str, why: object) -> ValueError:
+        """The error that names file and member."""
+
+
 def read_tensor(
-    archive: Archive, keys: Labels | None = None, gradients: Sequence[str] | None = None
+    archive: Members, keys: Labels | None = None, gradients: Sequence[str] | None = None
 ) -> TensorMap:
     """The map in an archive, or of it the blocks that match ``keys``, with these gradients."""
     if "keys.npy" not in archive.entries:
@@ -48,7 +68,7 @@ def read_tensor(
     return tensor
 
 
-def read_block(archive: Archive, gradients: Sequence[str] | None = None) -> TensorBlock:
+def read_block(archive: Members, gradients: Sequence[str] | None = None) -> TensorBlock:
     """The block in an archive, with these gradients."""
     if "values.npy" not in archive.entries:
         found = "a TensorMap: use load" if "keys.npy" in archive.entries else "no TensorBlock"
@@ -84,7 +104,7 @@ def _narrowed(column: NDArray[np.integer]) -> NDArray[np.int32]:
 class _Reader:
     """Reads the nouns of one archive; equal small labels become one object."""
 
-    def __init__(self, archive: Archive, gradients: Sequence[str] | None) -> None:
+    def __init__(self, archive: Members, gradients: Sequence[str] | None) -> None:
         self._archive = archive
         self._parameters = _parameters(archive.entries)
         self._known: dict[object, Labels] = {}
@@ -183,7 +203,7 @@ def _parameters(names: Iterable[str]) -> dict[str, list[str]]:
     return {folder: list(found) for folder, found in parameters.items()}
 
 
-def _info(archive: Archive) -> dict[str, str]:
+def _info(archive: Members) -> dict[str, str]:
     if "info.json" not in archive.entries:
         return {}
     text = archive.read("info.json")

@@ -13,7 +13,7 @@ from nablatom.io.zip_writer import Member, pack, pack_buffer
 from nablatom.labels import Labels
 from nablatom.tensor import TensorMap
 
-__all__ = ["Saved", "buffer", "pieces"]
+__all__ = ["Saved", "buffer", "pieces", "safetensors_pieces"]
 
 Saved = TensorMap | TensorBlock | Labels
 _SMALL = 1 << 18  # bytes of a map that is cheaper to join from its pieces
@@ -22,6 +22,15 @@ _SMALL = 1 << 18  # bytes of a map that is cheaper to join from its pieces
 def pieces(data: Saved) -> list[bytes | memoryview]:
     """The bytes of the file, in pieces to be written one after the other."""
     return _labels_pieces(data) if isinstance(data, Labels) else pack(_members(data))
+
+
+def safetensors_pieces(data: Saved) -> list[bytes | memoryview]:
+    """The bytes of a ``.safetensors`` file."""
+    from nablatom.io import safetensors
+
+    if isinstance(data, Labels):
+        raise ValueError("labels alone have no .safetensors form; save them as .mts")
+    return safetensors.pack(_members(data))
 
 
 def buffer(data: Saved) -> memoryview:
