@@ -26,11 +26,13 @@ __all__ = [
     "move",
     "namespace",
     "place_rows",
+    "product",
     "rowwise",
     "same_values",
     "stack",
     "take",
     "to_numpy",
+    "total",
     "transposed",
 ]
 
@@ -183,27 +185,41 @@ def _add_many_rows(array: Array, rows: Rows, length: int) -> Array:
     return (sums @ array.reshape(len(array), -1)).reshape(length, *array.shape[1:])
 
 
-def rowwise(function: Callable[[slice], Array], rows: int, like: Array) -> Array:
-    """``function(all rows)``; for large NumPy arrays in pieces whose temporaries stay in the cache.
+def rowwise(function: Callable[[slice, Array | None], Array], rows: int, like: Array) -> Array:
+    """``function(all rows, None)``; for large NumPy arrays in pieces that stay in the cache.
 
-    ``function`` takes a slice of the rows and returns the result for them.
+    ``function`` takes a slice of the rows and, where there is already a place for its result,
+    that place, which it may fill and return.
     """
     piece = _PIECE // max(1, like.nbytes // max(1, len(like))) + 1
     if not isinstance(like, np.ndarray) or rows <= 2 * piece:
-        return function(slice(0, rows))
-    first = function(slice(0, piece))
+        return function(slice(0, rows), None)
+    first = function(slice(0, piece), None)
     out = np.empty((rows, *first.shape[1:]), first.dtype)
     out[:piece] = first
     for start in range(piece, rows, piece):
-        part = slice(start, start + piece)
-        out[part] = function(part)
+        place = out[start : start + piece]
+        result = function(slice(start, start + piece), place)
+        if result is not place:
+            place[...] = result
     return out
+
+
+def total(a: Array, b: Array, out: Array | None) -> Array:
+    """``a + b``, in its place if there is one for it."""
+    return a + b if out is None else np.add(a, b, out=out)
+
+
+def product(a: Array, b: Array, out: Array | None) -> Array:
+    """``a b``, in its place if there is one for it."""
+    return a * b if out is None else np.multiply(a, b, out=out)
 
 
 # Beyond this many numbers a sparse product beats adding row by row.
 _LARGE = 1 << 14
-# Bytes of one operand in a piece: a few such temporaries fit in a core's second-level cache.
-_PIECE = 1 << 18
+# Bytes of one operand in a piece: a few such temporaries fit in the cache, and a piece is long
+# enough to hide the cost of calling NumPy.
+_PIECE = 1 << 19
 
 
 def stack(

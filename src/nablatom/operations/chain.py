@@ -81,16 +81,7 @@ def pointwise(
         If the blocks do not go together, or if a gradient has gradients of its own: this
         rule does not say how second derivatives follow.
     """
-
-    def tangents(samples: Labels, extra: int, parts: list[Array]) -> Array:
-        rows = samples.values[:, 0]
-
-        def piece(part: slice) -> Array:
-            x = [_at_rows(block.values, rows[part], extra) for block in blocks]
-            return tangent(*x, *[dx[part] for dx in parts])
-
-        return arrays.rowwise(piece, len(rows), parts[0])
-
+    tangents = _by_rows([x.values for x in blocks], lambda *xs: tangent(*xs[:-1]))
     return _build(value, tangents, blocks, components, properties, nested=False)
 
 
@@ -100,13 +91,7 @@ def elementwise(
     """``function`` of every value; each gradient is multiplied by ``slope`` of its value."""
     # a value has many gradient rows: its slope is worked out once, not once for each
     slopes = slope(block.values) if block.has_any_gradient() else None
-
-    def tangents(samples: Labels, extra: int, parts: list[Array]) -> Array:
-        rows = samples.values[:, 0]
-        return arrays.rowwise(
-            lambda part: _at_rows(slopes, rows[part], extra) * parts[0][part], len(rows), parts[0]
-        )
-
+    tangents = _by_rows([slopes], arrays.product)
     return _build(function, tangents, [block], None, None, nested=False)
 
 
@@ -120,10 +105,11 @@ def bilinear(
 ) -> TensorBlock:
     """``function(a, b)``, linear in both, by the product rule."""
 
-    def tangent(x: Array, y: Array, dx: Array, dy: Array) -> Array:
-        return function(dx, y) + function(x, dy)
+    def tangent(x: Array, y: Array, dx: Array, dy: Array, out: Array | None) -> Array:
+        return arrays.total(function(dx, y), function(x, dy), out)
 
-    return pointwise(function, tangent, a, b, components=components, properties=properties)
+    tangents = _by_rows([a.values, b.values], tangent)
+    return _build(function, tangents, [a, b], components, properties, nested=False)
 
 
 def linear(
@@ -147,9 +133,27 @@ def linear(
     )
 
 
+Tangents = Callable[[Labels, int, list[Array]], Array]
+
+
+def _by_rows(values: list[Array], tangent: Callable[..., Array]) -> Tangents:
+    """``tangent(x, y, …, dx, dy, …, out)`` of the values that each gradient row belongs to."""
+
+    def tangents(samples: Labels, extra: int, parts: list[Array]) -> Array:
+        rows = samples.values[:, 0]
+
+        def piece(part: slice, out: Array | None) -> Array:
+            x = [_at_rows(array, rows[part], extra) for array in values]
+            return tangent(*x, *[dx[part] for dx in parts], out)
+
+        return arrays.rowwise(piece, len(rows), parts[0])
+
+    return tangents
+
+
 def _build(
     value: Callable[..., Array],
-    tangents: Callable[[Labels, int, list[Array]], Array],
+    tangents: Tangents,
     blocks: Sequence[TensorBlock],
     components: Sequence[Labels] | None,
     properties: Labels | None,
@@ -161,6 +165,7 @@ def _build(
     _check_same_samples(blocks)
     components = first.components if components is None else components
     properties = first.properties if properties is None else properties
+    values = value(*[block.values for block in blocks])
     gradients = {}
     for parameter in shared_gradients(blocks):
         parts = [block.gradient(parameter) for block in blocks]
@@ -173,11 +178,12 @@ def _build(
             )
             continue
         _refuse_nested(parts, parameter)
-        values = tangents(samples, len(own), [part.values for part in parts])
         gradients[parameter] = TensorBlock.unchecked(
-            values, samples, (*own, *components), properties
+            tangents(samples, len(own), [part.values for part in parts]),
+            samples,
+            (*own, *components),
+            properties,
         )
-    values = value(*[block.values for block in blocks])
     return TensorBlock.unchecked(values, first.samples, components, properties, gradients)
 
 
