@@ -36,8 +36,10 @@ class SphericalExpansion:
 
     Parameters
     ----------
-    cutoff, width : length
-        Neighbors count within the cutoff; they fade out over the last ``width`` before it.
+    cutoff : length
+        Neighbors count within it.
+    width : length
+        Neighbors fade out over the last ``width`` before the cutoff; over all of it if None.
     max_radial
         Radial functions ``n = 0 … max_radial`` (see `spherical_waves`).
     max_angular
@@ -54,13 +56,13 @@ class SphericalExpansion:
               1         1          29            29
     """
 
-    cutoff: float = 5.0
-    width: float = 1.0
-    max_radial: int = 7
-    max_angular: int = 4
+    cutoff: float = 6.0
+    width: float | None = None
+    max_radial: int = 5
+    max_angular: int = 6
 
     def __post_init__(self) -> None:
-        if not 0 < self.width <= self.cutoff:
+        if not (self.cutoff > 0 and 0 < (self.width or self.cutoff) <= self.cutoff):
             raise ValueError(f"expected 0 < width <= cutoff, got {self}")
         if self.max_radial < 0 or self.max_angular < 0:
             raise ValueError(f"max_radial and max_angular count from 0, got {self}")
@@ -102,7 +104,8 @@ class _PairTerms:
         r = pairs.distance
         u = pairs.vector / r[:, None]
         waves, slopes = spherical_waves(r, basis.cutoff, basis.max_radial)
-        fade, fade_slope = (f[:, None] for f in smooth_cutoff(r, basis.cutoff, basis.width))
+        width = basis.width or basis.cutoff
+        fade, fade_slope = (f[:, None] for f in smooth_cutoff(r, basis.cutoff, width))
         Y, D = spherical_harmonics(u, basis.max_angular)
         slope = slopes * fade + waves * fade_slope
         return _PairTerms(u, waves * fade, slope, Y, D / r[:, None, None])

@@ -48,9 +48,9 @@ class RadialSpectrum:
         gradients: ['positions']
     """
 
-    cutoff: float = 5.0
-    width: float = 1.0
-    max_radial: int = 7
+    cutoff: float = 6.0
+    width: float | None = None
+    max_radial: int = 5
 
     def __post_init__(self) -> None:
         SphericalExpansion(self.cutoff, self.width, self.max_radial, 0)
@@ -79,8 +79,10 @@ class PowerSpectrum:
 
     Parameters
     ----------
-    cutoff, width : length
-        Neighbors count within the cutoff; they fade out over the last ``width`` before it.
+    cutoff : length
+        Neighbors count within it.
+    width : length
+        Neighbors fade out over the last ``width`` before the cutoff; over all of it if None.
     max_radial, max_angular
         Basis functions ``n = 0 … max_radial``, ``l = 0 … max_angular``.
     radial
@@ -103,10 +105,10 @@ class PowerSpectrum:
     Bartók, Kondor, Csányi, Phys. Rev. B 87, 184115 (2013).
     """
 
-    cutoff: float = 5.0
-    width: float = 1.0
-    max_radial: int = 7
-    max_angular: int = 4
+    cutoff: float = 6.0
+    width: float | None = None
+    max_radial: int = 5
+    max_angular: int = 6
     radial: bool = True
 
     def __post_init__(self) -> None:

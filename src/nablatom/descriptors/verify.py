@@ -5,7 +5,7 @@ relative positions of atoms: ``sum_j dX/dr_j = 0`` and
 ``dX/dstrain_ab = sum_j r_ja dX/dr_jb + sum_k H_ka dX/dH_kb``.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 STEPS = (1e-3, 1e-4, 1e-5)
 TOLERANCE = 1e-7  # of the largest gradient in the structure
 ROUNDING = 1e-11  # of the largest value, over the smallest step
-IDENTITY = 1e-11  # of the largest sum of absolute terms
+IDENTITY = 1e-11  # of the largest sum of absolute terms, or of the largest value
 AXES = "xyz"
 
 
@@ -53,7 +53,7 @@ class GradientCheck:
     place
         Which derivative, of which value.
     stored, reference, error
-        The two numbers and their distance.
+        The two numbers and their distance, infinite if one of them is not finite.
     tolerance
         1e-7 of the largest gradient of the structure; more only where the finite difference
         itself is less certain, because a neighbor passes a kink of the cutoff function.
@@ -69,7 +69,7 @@ class GradientCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether the error is within the tolerance; never for NaN."""
+        """Whether the error is within the tolerance."""
         return self.error <= self.tolerance
 
 
@@ -93,6 +93,8 @@ def verify_gradients(
     ------
     KeyError
         The calculator does not store one of the gradients.
+    ValueError
+        There is nothing to check.
 
     Examples
     --------
@@ -104,6 +106,8 @@ def verify_gradients(
     >>> all(check.passed for check in checks)
     True
     """
+    if len(structures) == 0 or count < 1:
+        raise ValueError(f"at least one structure and one check, got {len(structures)} and {count}")
     random = np.random.default_rng(seed)
     order = random.permutation(len(structures))
     checks: list[GradientCheck] = []
@@ -120,9 +124,8 @@ def verify_gradients(
 
 
 def _excess(check: GradientCheck) -> float:
-    """How far a check is beyond its tolerance; NaN is furthest."""
-    excess = check.error - check.tolerance
-    return np.inf if np.isnan(excess) else excess
+    """How far a check is beyond its tolerance."""
+    return check.error - check.tolerance
 
 
 # -- finite differences --------------------------------------------------------------------
@@ -244,15 +247,17 @@ def _identities(
 ) -> Iterator[GradientCheck]:
     if "positions" not in gradients:
         return
-    sums = [_summed(block, np.ones((len(structure), 1))) for block in tensor.blocks()]
-    total, size = (_flat(parts) for parts in zip(*sums, strict=True))
-    zero, tolerance = np.zeros_like(total), np.full_like(total, IDENTITY * size.max(initial=0.0))
+    blocks = tensor.blocks()
+    # Where gradients vanish by symmetry, they are sums of terms as large as the values.
+    rounding = _largest([block.values for block in blocks])
+    total, size = _joined(_summed(block, np.ones((len(structure), 1))) for block in blocks)
+    tolerance = np.full_like(total, IDENTITY * max(_largest([size]), rounding))
+    zero = np.zeros_like(total)
     yield _worst("translation", frame, "sum over atoms", tensor, total, zero, tolerance)
     if "strain" in gradients and ("cell" in gradients or not structure.pbc.any()):
-        stored = _flat([_dense(block, "strain") for block in tensor.blocks()])
-        sums = [_strain_by_parts(block, structure) for block in tensor.blocks()]
-        total, size = (_flat(parts) for parts in zip(*sums, strict=True))
-        tolerance = np.full_like(total, IDENTITY * size.max(initial=0.0))
+        stored = _flat([_dense(block, "strain") for block in blocks])
+        total, size = _joined(_strain_by_parts(block, structure) for block in blocks)
+        tolerance = np.full_like(total, IDENTITY * max(_largest([size]), rounding))
         yield _worst("strain identity", frame, "from parts", tensor, stored, total, tolerance)
 
 
@@ -262,8 +267,9 @@ def _summed(block: TensorBlock, weights: Array) -> tuple[Array, Array]:
     atoms = gradient.samples.column("atom")
     terms = np.einsum("ra,rb...->rab...", weights[atoms], gradient.values)
     total, size = np.zeros((2, len(block), *terms.shape[1:]))
-    np.add.at(total, gradient.samples.column("sample"), terms)
-    np.add.at(size, gradient.samples.column("sample"), np.abs(terms))
+    with np.errstate(invalid="ignore"):  # infinity minus infinity is wrong, and is reported
+        np.add.at(total, gradient.samples.column("sample"), terms)
+        np.add.at(size, gradient.samples.column("sample"), np.abs(terms))
     return total, size
 
 
@@ -295,11 +301,14 @@ def _worst(
     reference: Array,
     tolerance: Array,
 ) -> GradientCheck:
-    """The entry that exceeds its tolerance by most; NaN exceeds everything."""
+    """The entry that exceeds its tolerance by most; NaN is infinitely wrong."""
     if stored.size == 0:
         return GradientCheck(name, frame, f"{what}; no values", 0.0, 0.0, 0.0, 0.0)
-    error = np.abs(stored - reference)
-    k = int(np.argmax(np.nan_to_num(error - tolerance, nan=np.inf)))
+    finite = np.isfinite(stored) & np.isfinite(reference)
+    error = np.full(stored.shape, np.inf)
+    np.subtract(stored, reference, out=error, where=finite)
+    error = np.abs(error)
+    k = int(np.argmax(error - tolerance))
     place = f"{what}; {_entry(tensor, k, stored.size)}"
     return GradientCheck(
         name,
@@ -330,5 +339,12 @@ def _flat(parts: Sequence[Array]) -> Array:
     return np.concatenate([np.zeros(0), *(part.ravel() for part in parts)])
 
 
+def _joined(pairs: Iterable[tuple[Array, Array]]) -> tuple[Array, Array]:
+    first, second = zip(*pairs, strict=True)
+    return _flat(first), _flat(second)
+
+
 def _largest(arrays: Sequence[Array]) -> float:
-    return max((float(np.abs(x).max(initial=0.0)) for x in arrays), default=0.0)
+    """The largest finite magnitude: a NaN must not make a tolerance of NaN."""
+    finite = (np.abs(x[np.isfinite(x)]) for x in arrays)
+    return max((float(x.max(initial=0.0)) for x in finite), default=0.0)

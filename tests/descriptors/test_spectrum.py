@@ -1,0 +1,492 @@
+"""The contract of every descriptor, as a table: a new one adds a row to DESCRIPTORS."""
+
+import ase
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+from scipy.special import sph_harm_y
+
+from nablatom.descriptors import (
+    PowerSpectrum,
+    RadialSpectrum,
+    SphericalExpansion,
+    neighborhoods,
+    verify_gradients,
+)
+from nablatom.operations import sum_over_samples
+from nablatom.systems import neighbor_pairs
+
+ALL = ("positions", "strain", "cell")
+DESCRIPTORS = {
+    "expansion": SphericalExpansion(cutoff=4.0, max_radial=2, max_angular=3),
+    "radial": RadialSpectrum(cutoff=4.0, max_radial=3),
+    "power": PowerSpectrum(cutoff=4.0, max_radial=2, max_angular=3),
+    "power without radial": PowerSpectrum(cutoff=4.0, max_radial=1, max_angular=2, radial=False),
+    "power, narrow fade": PowerSpectrum(cutoff=3.5, width=0.4, max_radial=2, max_angular=2),
+}
+INVARIANTS = [name for name in DESCRIPTORS if name != "expansion"]
+
+
+def alloy(pbc=True, seed=0):
+    """Three species in a skewed cell, smaller than the reach of the descriptors."""
+    random = np.random.default_rng(seed)
+    cell = np.array([[4.1, 0.3, 0.0], [0.4, 3.8, 0.5], [-0.2, 0.1, 4.4]])
+    scaled = np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+    positions = scaled @ cell + random.normal(scale=0.1, size=(4, 3))
+    return ase.Atoms("CuAuAlCu", positions, cell=cell, pbc=pbc)
+
+
+def left_handed():
+    structure = alloy(seed=1)
+    structure.set_cell(structure.cell.array[[1, 0, 2]])
+    return structure
+
+
+STRUCTURES = {
+    "alloy": alloy(),
+    "slab": alloy([True, True, False]),
+    "wire": alloy([False, False, True]),
+    "cluster": alloy(False),
+    "left-handed": left_handed(),
+    "molecule": molecule("CH3CH2OH"),
+    "one atom, many images": bulk("Cu", a=3.6),
+    "one atom": ase.Atoms("Cu"),
+    "no neighbors": ase.Atoms("CuAu", [[0, 0, 0], [0, 0, 9]]),
+    "outside the cell": ase.Atoms(
+        "CuAu", [[-7, 0.2, 0], [9, 1, 1]], cell=[4.3, 4.2, 4.1], pbc=True
+    ),
+}
+
+
+def dense(tensor):
+    """Every value by its labels, for comparisons that do not depend on order or sparsity."""
+    return {
+        (*key, *block.samples[i], *mu(block, *m), *block.properties[k]): block.values[i, *m, k]
+        for key, block in tensor.items()
+        for i, *m, k in np.ndindex(block.shape)
+    }
+
+
+def mu(block, *places):
+    return tuple(int(c.values[m, 0]) for c, m in zip(block.components, places, strict=True))
+
+
+def assert_same(a, b, *, rtol=0.0, atol=1e-12):
+    """Same keys, samples, values and gradients, in the same order."""
+    assert a.keys == b.keys
+    for x, y in zip(a.blocks(), b.blocks(), strict=True):
+        assert (x.samples, x.components, x.properties) == (y.samples, y.components, y.properties)
+        np.testing.assert_allclose(x.values, y.values, rtol=rtol, atol=atol)
+        assert x.gradients_list() == y.gradients_list()
+        for name, gradient in x.gradients():
+            other = y.gradient(name)
+            assert (gradient.samples, gradient.components) == (other.samples, other.components)
+            np.testing.assert_allclose(gradient.values, other.values, rtol=rtol, atol=atol)
+
+
+# -- the definition ------------------------------------------------------------------------
+
+
+def real_harmonic(l, m, u):
+    theta, phi = np.arccos(np.clip(u[2], -1, 1)), np.arctan2(u[1], u[0])
+    y = sph_harm_y(l, abs(m), theta, phi) * (-1.0) ** m
+    return y.real if m == 0 else np.sqrt(2) * (y.imag if m < 0 else y.real)
+
+
+def coefficient(structure, basis, i, element, l, m, n):
+    """One number of the expansion, by loops over ASE's own neighbors."""
+    total, width = 0.0, basis.width or basis.cutoff
+    pairs = neighbor_pairs([structure], basis.cutoff)
+    for center, neighbor, v in zip(pairs.center, pairs.neighbor, pairs.vector, strict=True):
+        if center == i and structure.numbers[neighbor] == element:
+            r = np.linalg.norm(v)
+            wave = np.sqrt(2 / basis.cutoff) * np.sin((n + 1) * np.pi * r / basis.cutoff) / r
+            x = (r - basis.cutoff + width) / width
+            fade = 1.0 if x < 0 else (1 + np.cos(np.pi * x)) / 2
+            total += wave * fade * real_harmonic(l, m, v / r)
+    return total
+
+
+def test_expansion_is_its_definition():
+    structure, basis = STRUCTURES["alloy"], DESCRIPTORS["expansion"]
+    for (l, _, center, element, _, atom, m, n), value in dense(basis([structure])).items():
+        if n < 2 and l < 3:
+            assert structure.numbers[atom] == center
+            expected = coefficient(structure, basis, atom, element, l, m, n)
+            assert value == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["power", "power, narrow fade"])
+def test_power_spectrum_is_its_definition(name):
+    structure, spectrum = STRUCTURES["alloy"], DESCRIPTORS[name]
+    values = dense(spectrum([structure]))
+    random = np.random.default_rng(0)
+    for label in random.permutation(list(values))[:60].tolist():
+        _, first, second, _, atom, l, n_1, n_2 = label
+        b = [coefficient(structure, spectrum, atom, second, l, m, n_2) for m in range(-l, l + 1)]
+        if first == 0:
+            assert values[tuple(label)] == pytest.approx(b[0], abs=1e-12)
+            continue
+        a = [coefficient(structure, spectrum, atom, first, l, m, n_1) for m in range(-l, l + 1)]
+        twice = first != second or n_1 != n_2
+        expected = (-1) ** l / np.sqrt(2 * l + 1) * np.dot(a, b) * (np.sqrt(2) if twice else 1)
+        assert values[tuple(label)] == pytest.approx(expected, abs=1e-12)
+
+
+def test_radial_spectrum_is_the_scalar_part():
+    spectrum = DESCRIPTORS["radial"]
+    basis = SphericalExpansion(spectrum.cutoff, spectrum.width, spectrum.max_radial, 0)
+    radial, expansion = (dense(c([STRUCTURES["alloy"]])) for c in (spectrum, basis))
+    assert radial == {(*label[2:6], label[7]): value for label, value in expansion.items()}
+
+
+def test_unique_products_keep_scalar_products():
+    """With equal types, leaving out n_1 > n_2 does not change x·y of two atoms."""
+    structure = STRUCTURES["molecule"]
+    basis = SphericalExpansion(4.0, None, 2, 3)
+    spectrum = PowerSpectrum(4.0, None, 2, 3, radial=False)
+    block = spectrum([structure]).block(center_type=1, neighbor_1_type=1, neighbor_2_type=1)
+    full = []
+    for l in range(4):
+        c = basis([structure]).block(o3_lambda=l, center_type=1, neighbor_type=1).values
+        full.append(np.einsum("imn,imk->ink", c, c).reshape(len(c), -1) / np.sqrt(2 * l + 1))
+    full = np.concatenate(full, axis=1)
+    np.testing.assert_allclose(block.values @ block.values.T, full @ full.T, rtol=1e-12)
+
+
+# -- labels --------------------------------------------------------------------------------
+
+
+def test_keys_and_properties_are_named():
+    names = {
+        "expansion": (["o3_lambda", "o3_sigma", "center_type", "neighbor_type"], ["n"]),
+        "radial": (["center_type", "neighbor_type"], ["n"]),
+        "power": (["center_type", "neighbor_1_type", "neighbor_2_type"], ["l", "n_1", "n_2"]),
+    }
+    for name, (keys, properties) in names.items():
+        tensor = DESCRIPTORS[name]([STRUCTURES["alloy"]], gradients=ALL)
+        assert (tensor.keys.names, tensor.property_names) == (keys, properties)
+        assert tensor.sample_names == ["system", "atom"]
+        assert tensor.component_names == (["o3_mu"] if name == "expansion" else [])
+        assert tensor.keys.values.tolist() == sorted(tensor.keys.values.tolist())
+        for block in tensor.blocks():
+            own = {n: [c.names[0] for c in g.components] for n, g in block.gradients()}
+            rest = tensor.component_names
+            assert own == {
+                "positions": ["xyz", *rest],
+                "strain": ["xyz_1", "xyz_2", *rest],
+                "cell": ["abc", "xyz", *rest],
+            }
+
+
+def test_types_are_ordered_and_radial_blocks_stand_for_nobody():
+    tensor = DESCRIPTORS["power"]([STRUCTURES["molecule"]])
+    for key, block in tensor.items():
+        assert key["neighbor_1_type"] <= key["neighbor_2_type"]
+        if key["neighbor_1_type"] == 0:
+            assert block.properties.values.tolist() == [[0, 0, n] for n in range(3)]
+    keys = DESCRIPTORS["power without radial"]([STRUCTURES["molecule"]]).keys
+    assert 0 not in keys["neighbor_1_type"]
+
+
+def rows_of(pairs):
+    table = np.stack([pairs.system, pairs.center, pairs.neighbor], axis=1)
+    return {tuple(row) for row in table.tolist()}
+
+
+def test_samples_are_atoms_with_such_neighbors_or_of_that_type():
+    structures = list(STRUCTURES.values())
+    pairs = neighbor_pairs(structures, 4.0)
+    numbers = [s.numbers for s in structures]
+    sees = {(s, i, int(numbers[s][j])) for s, i, j in rows_of(pairs)}
+    sees |= {(s, i, int(z)) for s, zs in enumerate(numbers) for i, z in enumerate(zs)}
+    found = {
+        (*map(int, sample), key["neighbor_type"])
+        for key, block in DESCRIPTORS["radial"](structures).items()
+        for sample in block.samples.values
+    }
+    assert found == sees
+    for key, block in DESCRIPTORS["power"](structures).items():
+        for s, i in block.samples.values.tolist():
+            assert (s, i, key["neighbor_2_type"]) in sees
+            assert key["neighbor_1_type"] == 0 or (s, i, key["neighbor_1_type"]) in sees
+
+
+@pytest.mark.parametrize("name", DESCRIPTORS)
+def test_gradient_rows_are_sorted_sparse_and_hold_the_center(name):
+    structures = [STRUCTURES["alloy"], STRUCTURES["no neighbors"], STRUCTURES["molecule"]]
+    pairs = neighbor_pairs(structures, DESCRIPTORS[name].cutoff)
+    near = rows_of(pairs)
+    for block in DESCRIPTORS[name](structures, gradients=["positions"]).blocks():
+        rows = block.gradient("positions").samples.values.tolist()
+        assert rows == sorted(rows)
+        samples = block.samples.values.tolist()
+        assert [row[0] for row in rows if row[1:] == samples[row[0]]] == list(range(len(block)))
+        for sample, system, atom in rows:
+            assert system == samples[sample][0]
+            assert atom == samples[sample][1] or (system, samples[sample][1], atom) in near
+
+
+# -- derivatives ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("name", DESCRIPTORS)
+def test_gradients_against_finite_differences(name, structure):
+    checks = verify_gradients(DESCRIPTORS[name], [STRUCTURES[structure]], count=6)
+    for check in checks:
+        assert check.passed, check
+
+
+def test_every_component_of_every_gradient():
+    """All atoms, strains and cell vectors of one structure, by plain central differences."""
+    structure, spectrum, step = STRUCTURES["alloy"], DESCRIPTORS["power"], 2e-5
+    blocks = spectrum([structure], gradients=ALL).blocks()
+
+    def central(change):
+        plus, minus = (spectrum([change(sign * step)]).blocks() for sign in (1, -1))
+        return [(a.values - b.values) / (2 * step) for a, b in zip(plus, minus, strict=True)]
+
+    def changed(positions=None, cell=None):
+        copy = structure.copy()
+        copy.set_cell(structure.cell.array if cell is None else cell)
+        copy.positions = structure.positions if positions is None else positions
+        return copy
+
+    for a, b in np.ndindex(3, 3):
+        unit = np.zeros((3, 3))
+        unit[a, b] = 1.0
+        strained = central(lambda h, F=unit: turned(structure, (np.eye(3) + h * F).T))
+        stretched = central(lambda h, F=unit: changed(cell=structure.cell.array + h * F))
+        for block, strain, cell in zip(blocks, strained, stretched, strict=True):
+            np.testing.assert_allclose(block.gradient("strain").values[:, a, b], strain, atol=2e-7)
+            np.testing.assert_allclose(block.gradient("cell").values[:, a, b], cell, atol=2e-7)
+    for atom, axis in np.ndindex(len(structure), 3):
+        unit = np.zeros((len(structure), 3))
+        unit[atom, axis] = 1.0
+        moved = central(lambda h, d=unit: changed(structure.positions + h * d))
+        for block, expected in zip(blocks, moved, strict=True):
+            gradient = block.gradient("positions")
+            stored = np.zeros_like(expected)
+            rows = gradient.samples["atom"] == atom
+            stored[gradient.samples["sample"][rows]] = gradient.values[rows, axis]
+            np.testing.assert_allclose(stored, expected, atol=2e-7)
+
+
+def test_gradients_come_in_any_choice_and_order():
+    spectrum, structures = DESCRIPTORS["power"], [STRUCTURES["alloy"]]
+    everything = spectrum(structures, gradients=ALL)
+    for choice in [(), ("strain",), ("cell", "positions")]:
+        tensor = spectrum(structures, gradients=choice)
+        for a, b in zip(tensor.blocks(), everything.blocks(), strict=True):
+            assert a.gradients_list() == list(choice)
+            np.testing.assert_array_equal(a.values, b.values)
+            for parameter in choice:
+                assert a.gradient(parameter) == b.gradient(parameter)
+
+
+# -- symmetry ------------------------------------------------------------------------------
+
+
+def rotation(seed=0):
+    q, r = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
+    q *= np.sign(np.diag(r))
+    return q * np.sign(np.linalg.det(q))
+
+
+def turned(structure, matrix):
+    copy = structure.copy()
+    copy.set_cell(structure.cell.array @ matrix.T)
+    copy.positions = structure.positions @ matrix.T
+    return copy
+
+
+@pytest.mark.parametrize("structure", ["alloy", "slab", "molecule"])
+@pytest.mark.parametrize("matrix", [rotation(), -rotation(1), np.diag([1.0, 1.0, -1.0])])
+@pytest.mark.parametrize("name", INVARIANTS)
+def test_rotation_and_reflection(name, matrix, structure):
+    """Values stay; positions gradients turn as vectors, strain gradients as matrices."""
+    calculator, structure = DESCRIPTORS[name], STRUCTURES[structure]
+    before, after = (calculator([s], gradients=ALL) for s in (structure, turned(structure, matrix)))
+    for a, b in zip(before.blocks(), after.blocks(), strict=True):
+        np.testing.assert_allclose(a.values, b.values, atol=1e-11)
+        for name, rule in (("positions", "ab,rbp->rap"), ("cell", "ab,rkbp->rkap")):
+            expected = np.einsum(rule, matrix, a.gradient(name).values)
+            np.testing.assert_allclose(b.gradient(name).values, expected, atol=1e-10)
+        strain = np.einsum("ac,bd,rcdp->rabp", matrix, matrix, a.gradient("strain").values)
+        np.testing.assert_allclose(b.gradient("strain").values, strain, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", INVARIANTS)
+def test_strain_gradients_of_invariants_are_symmetric(name):
+    tensor = DESCRIPTORS[name]([STRUCTURES["alloy"]], gradients=["strain"])
+    for block in tensor.blocks():
+        strain = block.gradient("strain").values
+        np.testing.assert_allclose(strain, strain.swapaxes(1, 2), atol=1e-10)
+
+
+def test_expansion_turns_as_harmonics_do():
+    """Sums over m of products of two atoms' coefficients do not change."""
+    basis, structure = DESCRIPTORS["expansion"], STRUCTURES["alloy"]
+    before, after = (basis([s]) for s in (structure, turned(structure, rotation())))
+    for a, b in zip(before.blocks(), after.blocks(), strict=True):
+        x, y = (np.einsum("imn,jmk->ijnk", c.values, c.values) for c in (a, b))
+        np.testing.assert_allclose(x, y, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", DESCRIPTORS)
+def test_translation_and_wrapping(name):
+    structure = STRUCTURES["alloy"].copy()
+    expected = DESCRIPTORS[name]([structure], gradients=["positions", "strain"])
+    structure.positions += [0.3, -1.7, 11.0]
+    structure.positions[1] += [2, -1, 3] @ structure.cell.array
+    assert_same(
+        expected, DESCRIPTORS[name]([structure], gradients=["positions", "strain"]), atol=1e-10
+    )
+
+
+@pytest.mark.parametrize("name", DESCRIPTORS)
+def test_permutation(name):
+    structure = STRUCTURES["alloy"]
+    order = [2, 0, 3, 1]
+    before, after = (dense(DESCRIPTORS[name]([s])) for s in (structure, structure[order]))
+    atom = -1 - {"radial": 1, "expansion": 2}.get(name, 3)
+    for label, value in after.items():
+        old = list(label)
+        old[atom] = order[label[atom]]
+        assert value == pytest.approx(before[tuple(old)], abs=1e-12)
+
+
+@pytest.mark.parametrize("name", DESCRIPTORS)
+def test_supercell(name):
+    """The same values for every copy; the strain gradient of the sum grows with their number."""
+    cell, super_cell = STRUCTURES["alloy"], STRUCTURES["alloy"].repeat((2, 1, 3))
+    small, large = (DESCRIPTORS[name]([s], gradients=["strain"]) for s in (cell, super_cell))
+    for a, b in zip(small.blocks(), large.blocks(), strict=True):
+        places = {atom: row for row, atom in enumerate(a.samples["atom"].tolist())}
+        rows = [places[atom % 4] for atom in b.samples["atom"].tolist()]
+        np.testing.assert_allclose(b.values, a.values[rows], atol=1e-11)
+    small, large = (sum_over_samples(t, "atom") for t in (small, large))
+    for a, b in zip(small.blocks(), large.blocks(), strict=True):
+        np.testing.assert_allclose(
+            b.gradient("strain").values, 6 * a.gradient("strain").values, atol=1e-9
+        )
+
+
+@pytest.mark.parametrize("name", DESCRIPTORS)
+def test_another_cell_of_the_same_lattice(name):
+    """Permuted vectors (left-handed) and a sheared cell: the same crystal."""
+    structure = STRUCTURES["alloy"]
+    expected = DESCRIPTORS[name]([structure], gradients=["strain"])
+    for change in ([[0, 1, 0], [1, 0, 0], [0, 0, 1]], [[1, 0, 0], [2, 1, 0], [0, -1, 1]]):
+        other = structure.copy()
+        other.set_cell(np.array(change) @ structure.cell.array)
+        assert_same(expected, DESCRIPTORS[name]([other], gradients=["strain"]), atol=1e-10)
+
+
+# -- locality and batches ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DESCRIPTORS)
+def test_smooth_at_the_cutoff(name):
+    """Values and gradients go to those of a lone atom as a neighbor leaves; no step there."""
+    calculator = DESCRIPTORS[name]
+
+    def at(distance):
+        pair = ase.Atoms("CuAu", [[0, 0, 0], np.array([0.6, 0.0, 0.8]) * distance])
+        values = calculator([pair], gradients=["positions"])
+        numbers = [np.abs(b.values).max() for b in values.blocks()]
+        slopes = [np.abs(b.gradient("positions").values).max() for b in values.blocks()]
+        return max(numbers), max(slopes)
+
+    for gap, bound in ((1e-3, 1e-4), (1e-5, 1e-8)):
+        values, slopes = at(calculator.cutoff - gap)
+        assert values < bound * gap
+        assert 0 < slopes < 100 * bound
+    assert at(calculator.cutoff + 1e-9) == (0, 0)
+
+
+@pytest.mark.parametrize("name", DESCRIPTORS)
+def test_batch_is_single(name, monkeypatch):
+    structures = [*STRUCTURES.values(), ase.Atoms("Au")]
+    together = DESCRIPTORS[name](structures, gradients=ALL)
+    monkeypatch.setattr(neighborhoods, "PAIRS_PER_BATCH", 7)
+    assert_same(together, DESCRIPTORS[name](structures, gradients=ALL), atol=1e-13)
+    seen = 0
+    for system, structure in enumerate(structures):
+        alone = DESCRIPTORS[name]([structure], gradients=ALL)
+        for key, block in alone.items():
+            whole = together.block(key)
+            rows = np.flatnonzero(whole.samples["system"] == system)
+            np.testing.assert_allclose(whole.values[rows], block.values, atol=1e-13)
+            for parameter, gradient in block.gradients():
+                other = whole.gradient(parameter)
+                mine = np.isin(other.samples["sample"], rows)
+                np.testing.assert_allclose(other.values[mine], gradient.values, atol=1e-13)
+            seen += len(rows)
+    assert seen == sum(len(block) for block in together.blocks())
+
+
+def test_inputs_are_untouched():
+    structure = STRUCTURES["alloy"]
+    before = structure.copy()
+    for calculator in DESCRIPTORS.values():
+        calculator([structure], gradients=ALL)
+        verify_gradients(calculator, [structure], count=1)
+    assert structure == before
+    assert structure.calc is None
+
+
+def test_far_from_the_origin():
+    near, far = STRUCTURES["molecule"], STRUCTURES["molecule"].copy()
+    far.positions += 1000.0
+    assert_same(
+        *(DESCRIPTORS["power"]([s], gradients=["positions"]) for s in (near, far)), atol=1e-9
+    )
+
+
+# -- settings and errors -------------------------------------------------------------------
+
+
+def test_calculators_are_plain_values():
+    a, b = PowerSpectrum(cutoff=4.0), PowerSpectrum(cutoff=4.0)
+    assert a == b
+    assert len({a, b, PowerSpectrum(cutoff=5.0)}) == 2
+    assert repr(a).startswith("PowerSpectrum(cutoff=4.0, width=None, max_radial=")
+    with pytest.raises(AttributeError):
+        a.cutoff = 3.0
+
+
+@pytest.mark.parametrize("calculator", [SphericalExpansion, RadialSpectrum, PowerSpectrum])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cutoff": 0.0},
+        {"cutoff": -1.0},
+        {"cutoff": np.nan},
+        {"width": -1.0},
+        {"cutoff": 3.0, "width": 3.1},
+        {"max_radial": -1},
+    ],
+)
+def test_settings_without_a_meaning_are_refused(calculator, settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        calculator(**settings)
+
+
+@pytest.mark.parametrize("name", DESCRIPTORS)
+@pytest.mark.parametrize(
+    ("structures", "gradients", "message"),
+    [
+        ([], (), "at least one"),
+        ([alloy()], ("charge",), "'charge'; choose from positions, strain, cell"),
+        (
+            [alloy(), ase.Atoms("Cu2", np.zeros((2, 3)))],
+            (),
+            "structure 1: atoms 0 and 1 are at the same",
+        ),
+    ],
+)
+def test_wrong_input_is_named(name, structures, gradients, message):
+    with pytest.raises(ValueError, match=message):
+        DESCRIPTORS[name](structures, gradients=gradients)
