@@ -273,7 +273,7 @@ class Labels:
             return True
         if not isinstance(other, Labels):
             return NotImplemented
-        return self._names == other._names and np.array_equal(self._values, other._values)
+        return self._names == other._names and rows.same(self._values, other._values)
 
     def __hash__(self) -> int:
         if "hash" not in self._memo:
@@ -545,8 +545,7 @@ class Labels:
             table = [tuple(row) for row in self._values.tolist()]
             if len(set(table)) == len(table):
                 return
-        (keys,), _ = rows.pack(self._values)
-        duplicate = rows.first_duplicate(keys)
+        duplicate = rows.first_duplicate(self._values)
         if duplicate is not None:
             raise ValueError(
                 f"entries must be unique, but {self.entry(duplicate).print()} occurs more than "

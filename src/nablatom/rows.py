@@ -6,13 +6,23 @@ times faster than rows. Everything that labels do with entries is done on these 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Packed", "first_duplicate", "is_sorted", "locate", "pack", "sort_order", "unique"]
+__all__ = [
+    "Packed",
+    "first_duplicate",
+    "is_sorted",
+    "locate",
+    "pack",
+    "same",
+    "sort_order",
+    "unique",
+]
 
 Integers = NDArray[np.int64]
 
@@ -26,7 +36,7 @@ class Packed(NamedTuple):
 
 def pack(*tables: NDArray[np.int32]) -> Packed:
     """One number per row: equal for equal rows of any table, ordered as the rows are."""
-    columns = [_joint_column([table[:, c] for table in tables]) for c in range(tables[0].shape[1])]
+    columns = [_joint_column(parts) for parts in zip(*map(_columns, tables), strict=True)]
     if prod(span for _, span in columns) > np.iinfo(np.int64).max:
         columns = [_ranked(columns)]
     keys = [np.zeros(len(table), np.int64) for table in tables]
@@ -37,7 +47,12 @@ def pack(*tables: NDArray[np.int32]) -> Packed:
     return Packed(keys, prod(span for _, span in columns))
 
 
-def _joint_column(parts: list[NDArray[np.int32]]) -> tuple[list[Integers], int]:
+def _columns(table: NDArray[np.int32]) -> NDArray[np.int32]:
+    """One contiguous row for each column: everything below runs along columns."""
+    return np.ascontiguousarray(table.T)
+
+
+def _joint_column(parts: Sequence[NDArray[np.int32]]) -> tuple[list[Integers], int]:
     """The same column of several tables, counted from its smallest value, and its span."""
     filled = [part for part in parts if len(part)]
     if not filled:
@@ -62,21 +77,70 @@ def _is_dense(span: int, entries: int) -> bool:
     return span <= 4 * entries + 1024
 
 
+def same(a: NDArray[np.int32], b: NDArray[np.int32]) -> bool:
+    """Whether two C-ordered tables have the same shape and entries."""
+    if a.shape != b.shape:
+        return False
+    if a.size % 2 == 0:  # two entries at a time
+        a, b = a.reshape(-1).view(np.int64), b.reshape(-1).view(np.int64)
+    return bool((a == b).all())
+
+
 def is_sorted(keys: Integers) -> bool:
     """Whether the keys strictly increase (and so are unique)."""
     return bool((keys[1:] > keys[:-1]).all())
 
 
-def first_duplicate(keys: Integers) -> int | None:
-    """An entry that occurs more than once, if there is one."""
-    if is_sorted(keys):
+def first_duplicate(table: NDArray[np.int32]) -> int | None:
+    """The first row that is the same as an earlier one, if there is one."""
+    columns = _columns(table)
+    if _rows_increase(columns):
         return None
-    order = np.argsort(keys, kind="stable") if len(keys) < 256 else None
-    ordered = np.sort(keys) if order is None else keys[order]
-    repeated = np.flatnonzero(ordered[1:] == ordered[:-1])
-    if len(repeated) == 0:
-        return None
-    return int(np.flatnonzero(keys == ordered[repeated[0]])[1])
+    span = prod(int(column.max()) - int(column.min()) + 1 for column in columns)
+    suspects = _among_all(table) if _is_dense(span, len(table)) else _sharing_a_bucket(columns)
+    (keys,), _ = pack(table[suspects])
+    order = np.argsort(keys, kind="stable")
+    repeated = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
+    return int(suspects[order[1:][repeated]].min()) if len(repeated) else None
+
+
+def _among_all(table: NDArray[np.int32]) -> Integers:
+    """All rows, if some of them are the same, or else none: for rows from a small range."""
+    (keys,), span = pack(table)
+    seen = np.zeros(span, bool)
+    seen[keys] = True
+    return np.arange(0 if np.count_nonzero(seen) == len(table) else len(table))
+
+
+def _rows_increase(columns: NDArray[np.int32]) -> bool:
+    """Whether each row comes after the one before, in lexicographic order."""
+    increase = np.zeros(max(0, columns.shape[1] - 1), bool)
+    for column in columns[::-1]:
+        later, earlier = column[1:], column[:-1]
+        increase &= later == earlier
+        increase |= later > earlier
+    return bool(increase.all())
+
+
+def _sharing_a_bucket(columns: NDArray[np.int32]) -> Integers:
+    """The rows whose hash another row has too: all that could be equal, and few that are not."""
+    count = columns.shape[1]
+    bits = max(8, (4 * count).bit_length())
+    mixed = np.zeros(count, np.uint64)
+    for column in columns:
+        mixed += column.astype(np.uint64)
+        mixed *= _ODD
+        mixed ^= mixed >> np.uint64(29)
+    bucket = (mixed & np.uint64((1 << bits) - 1)).astype(np.int64)
+    last = np.empty(1 << bits, np.int32)
+    last[bucket] = np.arange(count, dtype=np.int32)
+    shared = np.zeros(1 << bits, bool)
+    shared[bucket[last[bucket] != np.arange(count, dtype=np.int32)]] = True
+    return np.flatnonzero(shared[bucket])
+
+
+# 2^64 over the golden ratio: multiples of it spread evenly (Knuth, TAOCP 3, 6.4).
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 def sort_order(keys: Integers, span: int) -> Integers:
