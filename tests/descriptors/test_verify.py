@@ -63,7 +63,7 @@ TAMPERS = {
     "one part in a hundred thousand": lambda x, samples: x * (1 + 1e-5),
     "all zero": lambda x, samples: 0 * x,
     "NaN": lambda x, samples: x * np.nan,
-    "infinity": lambda x, samples: np.where(np.abs(x) == np.abs(x).max(), np.inf, x),
+    "infinity": lambda x, samples: x + np.inf,
     "axes swapped": swapped_axes,
 }
 
