@@ -17,7 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.bars import Bar, Bound, Faster, Limit, NoBar
-from benchmarks.inputs import Arrays, cube, draw_large, large, many_blocks, nbytes, radial_spectrum
+from benchmarks.inputs import (
+    Arrays,
+    cube,
+    draw_large,
+    gradient_samples,
+    large,
+    many_blocks,
+    nbytes,
+    radial_spectrum,
+)
 
 __all__ = ["GROUPS", "Group", "Job"]
 
@@ -281,25 +290,34 @@ LARGE = Group(
 
 
 # A million labels. What counts is the first call: it is the one that builds look-up tables.
+# A grid has every row that its ranges allow, gradient samples few of them.
 
-NAMES = ["system", "atom", "type"]
+NAMES = ["sample", "system", "atom"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A million rows in order, the same shuffled, and shuffled rows that share half of them."""
+    """Rows in order, the same shuffled, and shuffled rows that share half of them."""
 
     ordered: NDArray[np.int32]
     shuffled: NDArray[np.int32]
     other: NDArray[np.int32]
 
 
-def draw_rows(reduced: bool) -> Rows:
+def half_apart(ordered: NDArray[np.int32]) -> Rows:
+    """The rows and the same moved along their first column by half of its range."""
     draw = np.random.default_rng(4)
-    side = 46 if reduced else 100
-    ordered = cube(side)
-    other = ordered + np.array([side // 2, 0, 0], dtype=np.int32)
+    half = (ordered[-1, 0] + 1) // 2
+    other = ordered + np.array([half, 0, 0], dtype=np.int32)
     return Rows(ordered, draw.permutation(ordered), draw.permutation(other))
+
+
+def draw_grid(reduced: bool) -> Rows:
+    return half_apart(cube(46 if reduced else 100))
+
+
+def draw_gradient_samples(reduced: bool) -> Rows:
+    return half_apart(gradient_samples(1000 if reduced else 10_000))
 
 
 def ordered_rows(library: ModuleType, rows: Rows) -> tuple[Any, ...]:
@@ -322,23 +340,30 @@ def labels_and_row(library: ModuleType, rows: Rows) -> tuple[Any, ...]:
     return library.Labels(NAMES, rows.shuffled), tuple(rows.shuffled[-7].tolist())
 
 
-LABELS = Group(
-    "Labels of 10⁶ × 3, first call",
-    draw=draw_rows,
+LABEL_JOBS = {
+    "creation, shuffled": Job(
+        Faster(2.5), shuffled_rows, lambda mts, rows: mts.Labels(NAMES, rows), first=True
+    ),
+    "creation, sorted": Job(
+        Faster(1), ordered_rows, lambda mts, rows: mts.Labels(NAMES, rows), first=True
+    ),
+    "union": Job(Faster(2.5), overlapping_labels, lambda mts, a, b: a.union(b), first=True),
+    "position": Job(Faster(2.5), labels_and_row, lambda mts, a, row: a.position(row), first=True),
+    "==": Job(Faster(1), equal_labels, lambda mts, a, b: a == b, first=True),
+}
+
+GRID = Group(
+    "Labels of 10⁶ × 3, a grid, first call",
+    draw=draw_grid,
     memory=400_000_000,
-    jobs={
-        "creation, shuffled": Job(
-            Faster(2.5), shuffled_rows, lambda mts, rows: mts.Labels(NAMES, rows), first=True
-        ),
-        "creation, sorted": Job(
-            Faster(1), ordered_rows, lambda mts, rows: mts.Labels(NAMES, rows), first=True
-        ),
-        "union": Job(Faster(2.5), overlapping_labels, lambda mts, a, b: a.union(b), first=True),
-        "position": Job(
-            Faster(2.5), labels_and_row, lambda mts, a, row: a.position(row), first=True
-        ),
-        "==": Job(Faster(1), equal_labels, lambda mts, a, b: a == b, first=True),
-    },
+    jobs=LABEL_JOBS,
+)
+
+GRADIENT_SAMPLES = Group(
+    "Labels of 10⁶ × 3, gradient samples, first call",
+    draw=draw_gradient_samples,
+    memory=400_000_000,
+    jobs=LABEL_JOBS,
 )
 
 GROUPS = {
@@ -346,5 +371,6 @@ GROUPS = {
     "blocks": THOUSAND_BLOCKS,
     "per-block": PER_BLOCK,
     "large": LARGE,
-    "labels": LABELS,
+    "labels": GRID,
+    "gradient-labels": GRADIENT_SAMPLES,
 }

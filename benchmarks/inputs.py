@@ -13,6 +13,7 @@ __all__ = [
     "Arrays",
     "cube",
     "draw_large",
+    "gradient_samples",
     "large",
     "many_blocks",
     "nbytes",
@@ -109,6 +110,13 @@ def large(library: ModuleType, arrays: Arrays, *, first_system: int = 0) -> Any:
 def cube(side: int) -> NDArray[np.int32]:
     """All triples of numbers below ``side``, sorted: ``(side**3, 3)``."""
     return np.indices((side, side, side), dtype=np.int32).reshape(3, -1).T.copy()
+
+
+def gradient_samples(systems: int) -> NDArray[np.int32]:
+    """Gradient samples (sample, system, atom), sorted: 100 per system of 10 atoms."""
+    sample = np.repeat(np.arange(10 * systems), NEIGHBORS)
+    atom = np.tile(_neighbors(TYPES[0], TYPES[1])[:10].ravel(), systems)
+    return np.stack([sample, sample // 10, atom], axis=1).astype(np.int32)
 
 
 def nbytes(thing: Any) -> int:
