@@ -14,6 +14,7 @@ from nablatom import Labels, TensorBlock, TensorMap, operations
 from nablatom.operations import (
     abs,
     add,
+    apply,
     divide,
     dot,
     join,
@@ -82,6 +83,7 @@ CURVED = {
     "pow, high": lambda a: pow(a, 7),
     "pow, broken": lambda a: pow(a, -1.5),
     "abs": lambda a: abs(subtract(a, 1.0)),
+    "apply": lambda a, b: apply(lambda x, y: x * y / (1 + x * x) ** 0.5, a, b),
     "dot": lambda a, c: dot(a, c),
     "operators": lambda a, b: np.float64(2) / a * b - abs(a - b) ** 3,
     "operators, @": lambda a, b, c: (a * b) @ c,

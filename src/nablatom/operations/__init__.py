@@ -4,6 +4,7 @@ Each operation is one of the six rules of :mod:`nablatom.operations.chain`, lift
 blocks to maps by :func:`nablatom.operations.lift.blockwise`.
 """
 
+from nablatom.operations.applying import apply
 from nablatom.operations.arithmetic import abs, add, divide, multiply, pow, subtract
 from nablatom.operations.comparison import (
     allclose,
@@ -23,6 +24,7 @@ __all__ = [
     "add",
     "allclose",
     "allclose_raise",
+    "apply",
     "divide",
     "dot",
     "equal",
