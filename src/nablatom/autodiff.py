@@ -158,7 +158,7 @@ class _Attach(torch.autograd.Function):
         total = _apply(_FirstDerivative, total, *systems)
         parts = [
             part.reshape(given.shape)
-            for part, given in zip(total.split(lengths), systems, strict=True)
+            for part, given in zip(torch.split(total, lengths), systems, strict=True)
         ]
         return cotangent, None, None, None, None, *parts
 
