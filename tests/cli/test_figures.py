@@ -1,4 +1,4 @@
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
@@ -30,6 +30,6 @@ FIGURES = {
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures_are_valid_svg(name):
-    root = ElementTree.fromstring(FIGURES[name]())
+    root = ET.fromstring(FIGURES[name]())
     assert root.tag.endswith("svg")
     assert len(list(root.iter())) > 20

@@ -19,6 +19,7 @@ def compute(
     hypers: options.Hypers = None,
     descriptor: options.Descriptor = None,
     cutoff: options.Cutoff = None,
+    width: options.Width = None,
     max_radial: options.MaxRadial = None,
     max_angular: options.MaxAngular = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -27,9 +28,9 @@ def compute(
 
     [bold]Example:[/bold]  nablatom compute structures.extxyz -o descriptor.mts --cutoff 5
     """
-    from nablatom.cli.files import read_checked, write_tensor
+    from nablatom.cli.files import write_tensor
     from nablatom.cli.hypers import settings
-    from nablatom.cli.steps import describe, descriptor_of, gradient_names
+    from nablatom.cli.steps import describe, descriptor_of, gradient_names, read_checked
     from nablatom.cli.terminal import Terminal
 
     terminal = Terminal(as_json=as_json)
@@ -37,13 +38,15 @@ def compute(
         hypers,
         descriptor=descriptor,
         cutoff=cutoff,
+        width=width,
         max_radial=max_radial,
         max_angular=max_angular,
     )
+    calculator = chosen.calculator()
     names = gradient_names(gradients)
     frames = read_checked(structures)
     terminal.title("Descriptor", chosen.summary())
-    tensor = descriptor_of(frames, chosen.calculator(), names, terminal)
+    tensor = descriptor_of(frames, calculator, names, terminal)
     write_tensor(output, tensor)
     summary = describe(tensor, output)
     terminal.file(output, str(summary["text"]))

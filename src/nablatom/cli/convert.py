@@ -23,14 +23,16 @@ def convert(
 
     [bold]Example:[/bold]  nablatom convert descriptor.mts descriptor.safetensors
     """
-    from nablatom.cli.files import TENSORS, open_tensor, read_checked, write_tensor
+    from nablatom.cli.files import TENSORS, open_tensor, write_tensor
     from nablatom.cli.terminal import Terminal, size
-    from nablatom.systems import reference_energies
 
     terminal = Terminal(as_json=as_json)
     if source.suffix in TENSORS:
         tensor = open_tensor(source)
     else:
+        from nablatom.cli.steps import read_checked
+        from nablatom.systems import reference_energies
+
         tensor = reference_energies(read_checked(source))
     write_tensor(target, tensor)
     bytes_written = target.stat().st_size

@@ -27,6 +27,7 @@ def demo(
     hypers: options.Hypers = None,
     descriptor: options.Descriptor = None,
     cutoff: options.Cutoff = None,
+    width: options.Width = None,
     max_radial: options.MaxRadial = None,
     max_angular: options.MaxAngular = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -48,6 +49,7 @@ def demo(
         hypers,
         descriptor=descriptor,
         cutoff=cutoff,
+        width=width,
         max_radial=max_radial,
         max_angular=max_angular,
     )

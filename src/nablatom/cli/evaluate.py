@@ -20,8 +20,7 @@ def evaluate(
 
     [bold]Example:[/bold]  nablatom eval model.mts structures.extxyz -o predictions.extxyz
     """
-    from nablatom.cli.files import read_checked
-    from nablatom.cli.steps import labelled_errors, predict
+    from nablatom.cli.steps import labelled_errors, predict, read_checked
     from nablatom.cli.terminal import Terminal, errors_table
     from nablatom.models import LinearModel
     from nablatom.systems import label_structures, write_structures

@@ -1,14 +1,11 @@
-"""Files as the verbs name them: the suffix says which kind."""
+"""Files with tensors: the suffix says which kind. Light, so that looking at one is quick."""
 
 from pathlib import Path
 
-import ase
-
 from nablatom.io import load, save
-from nablatom.systems import check_structures, read_structures
 from nablatom.tensor import TensorMap
 
-__all__ = ["TENSORS", "open_tensor", "read_checked", "write_tensor"]
+__all__ = ["TENSORS", "open_tensor", "write_tensor"]
 
 TENSORS = (".mts", ".npz", ".safetensors")
 
@@ -26,17 +23,6 @@ def write_tensor(path: Path, tensor: TensorMap) -> None:
     _check_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     save(path, tensor)
-
-
-def read_checked(path: Path) -> list[ase.Atoms]:
-    """The structures of a file, checked; the file is named if they are at fault."""
-    structures = read_structures(path)
-    try:
-        check_structures(structures)
-    except ValueError as error:
-        error.add_note(f"in {path}")
-        raise
-    return structures
 
 
 def _check_suffix(path: Path) -> None:

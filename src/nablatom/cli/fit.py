@@ -22,6 +22,7 @@ def fit(
     hypers: options.Hypers = None,
     descriptor: options.Descriptor = None,
     cutoff: options.Cutoff = None,
+    width: options.Width = None,
     max_radial: options.MaxRadial = None,
     max_angular: options.MaxAngular = None,
     energy: Annotated[
@@ -45,9 +46,8 @@ def fit(
 
     [bold]Example:[/bold]  nablatom fit structures.extxyz -o model.mts --cutoff 5 --test 0.1
     """
-    from nablatom.cli.files import read_checked
     from nablatom.cli.hypers import settings
-    from nablatom.cli.steps import fit_summary, labelled_errors, parts_of, predict
+    from nablatom.cli.steps import fit_summary, labelled_errors, parts_of, predict, read_checked
     from nablatom.cli.terminal import Terminal, errors_table
     from nablatom.train import fit_linear
 
@@ -56,16 +56,18 @@ def fit(
         hypers,
         descriptor=descriptor,
         cutoff=cutoff,
+        width=width,
         max_radial=max_radial,
         max_angular=max_angular,
     )
+    calculator = chosen.calculator()
     frames = read_checked(structures)
     parts = parts_of(frames, test=test, seed=seed)
     terminal.title("Fit", f"{len(parts['train'])} of {len(frames)} structures")
     terminal.say(chosen.summary())
     found = fit_linear(
         parts["train"],
-        chosen.calculator(),
+        calculator,
         weights={"energy": energy, "forces": forces, "stress": stress},
         regularisation=regularisation,
         seed=seed,

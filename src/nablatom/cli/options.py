@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Cutoff", "Descriptor", "Hypers", "MaxAngular", "MaxRadial", "Seed"]
+__all__ = ["Cutoff", "Descriptor", "Hypers", "MaxAngular", "MaxRadial", "Seed", "Width"]
 
 PANEL = "Descriptor"
 
@@ -21,8 +21,13 @@ Descriptor = Annotated[
 Cutoff = Annotated[
     float | None, typer.Option(help="Radius of the neighborhood, Å.", rich_help_panel=PANEL)
 ]
+Width = Annotated[
+    float | None,
+    typer.Option(help="Neighbors fade out over this distance before it, Å.", rich_help_panel=PANEL),
+]
 MaxRadial = Annotated[
-    int | None, typer.Option(help="Number of radial functions.", rich_help_panel=PANEL)
+    int | None,
+    typer.Option(help="Radial functions n = 0 … max-radial.", rich_help_panel=PANEL),
 ]
 MaxAngular = Annotated[
     int | None, typer.Option(help="Largest angular momentum l.", rich_help_panel=PANEL)

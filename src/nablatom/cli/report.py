@@ -22,6 +22,7 @@ class Check:
     """One line of the verification: two numbers that should agree."""
 
     name: str
+    frame: int
     place: str
     stored: float
     reference: float

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from shlex import quote
 
 import ase
 import numpy as np
@@ -17,12 +18,12 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from rich.text import Text
 
-from nablatom.cli.files import read_checked, write_tensor
+from nablatom.cli.files import write_tensor
 from nablatom.cli.hypers import Hypers
 from nablatom.cli.report import Check, Report, write_report
-from nablatom.cli.steps import describe, descriptor_of, fit_summary
+from nablatom.cli.steps import describe, descriptor_of, fit_summary, read_checked
 from nablatom.cli.terminal import Terminal, errors_table, number, table
-from nablatom.descriptors import verify_gradients
+from nablatom.descriptors import GradientCheck, verify_gradients
 from nablatom.models import Calculator
 from nablatom.operations import sum_over_samples
 from nablatom.systems import (
@@ -37,7 +38,7 @@ from nablatom.train import Comparison, Fit, compare, fit_descriptor, split_frame
 __all__ = ["Source", "run"]
 
 GRADIENTS = ("positions", "strain")
-CHECKS = 8  # finite differences
+CHECKS = 9  # finite differences: three each of positions, strain and cell
 Split = Mapping[str, NDArray[np.int64]]
 Comparisons = Mapping[str, Mapping[str, Comparison]]
 
@@ -140,19 +141,30 @@ def _verification(
 ) -> list[Check]:
     terminal.step(3, "Verification of the stored gradients")
     records = verify_gradients(calculator, structures, seed=seed, count=CHECKS)
-    checks = [
-        Check(r.name, f"frame {r.frame}", r.stored, r.reference, r.error, r.tolerance, r.passed)
-        for r in records
-    ]
-    columns = ("check", "where", "stored", "reference", "difference", "tolerance", "")
-    terminal.say(table(columns, [_check_row(check) for check in checks], text=2))
+    checks = [_check(record) for record in records]
+    columns = ("check", "frame", "stored", "reference", "error", "")
+    terminal.say(table(columns, [_check_row(check) for check in checks]))
+    terminal.say(_verdict(checks))
     return checks
+
+
+def _verdict(checks: Sequence[Check]) -> Text:
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        return Text(f"{len(failed)} of {len(checks)} checks failed", style="bold red")
+    return Text(f"all {len(checks)} within their tolerance: two numbers that agree", style="green")
+
+
+def _check(record: GradientCheck) -> Check:
+    numbers = (record.stored, record.reference, record.error, record.tolerance)
+    place = f"frame {record.frame}, {record.place}"
+    return Check(record.name, record.frame, place, *numbers, record.passed)
 
 
 def _check_row(check: Check) -> list[str | Text]:
     verdict = Text("PASS", style="bold green") if check.passed else Text("FAIL", style="bold red")
     numbers = (f"{check.stored:+.8e}", f"{check.reference:+.8e}", f"{check.error:.1e}")
-    return [check.name, check.place, *numbers, f"{check.tolerance:.0e}", verdict]
+    return [check.name, str(check.frame), *numbers, verdict]
 
 
 def _fit(
@@ -205,7 +217,7 @@ def _report(report: Report, folder: Path, terminal: Terminal) -> None:
         terminal.file(folder / "report.html", "open it in a browser")
     except ModuleNotFoundError as error:
         terminal.note(f"no report.html: {error.name} is missing; pip install 'nablatom[plot]'")
-    terminal.say("", Text("Next, try:", style="bold"), *report.next)
+    terminal.commands(report.next)
 
 
 def _stored(descriptor: TensorMap, structures: Sequence[ase.Atoms]) -> NDArray[np.bool_]:
@@ -231,8 +243,8 @@ def _composition(structures: Sequence[ase.Atoms]) -> str:
 
 def _commands(structures: Path, folder: Path) -> list[str]:
     return [
-        f"nablatom show {folder / 'descriptor.mts'}",
-        f"nablatom eval {folder / 'model.mts'} {structures}",
+        f"nablatom show {quote(str(folder / 'descriptor.mts'))}",
+        f"nablatom eval {quote(str(folder / 'model.mts'))} {quote(str(structures))}",
         "nablatom demo --symbols CuAu" if structures.parent == folder else "nablatom fit --help",
     ]
 
@@ -276,6 +288,7 @@ def _payload(
         "verification": [
             {
                 "name": check.name,
+                "frame": check.frame,
                 "place": check.place,
                 "stored": check.stored,
                 "reference": check.reference,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nablatom.block import TensorBlock
     from nablatom.tensor import TensorMap
 
-__all__ = ["show"]
+__all__ = ["fill", "show"]
 
 BLOCKS_SHOWN = 12
 
@@ -33,7 +33,7 @@ def show(
 
     terminal = Terminal(as_json=as_json)
     tensor = open_tensor(file)
-    terminal.say(_tree(file, tensor, len(tensor) if every else BLOCKS_SHOWN))
+    terminal.draw(_tree(file, tensor, len(tensor) if every else BLOCKS_SHOWN))
     terminal.result(_payload(file, tensor))
 
 
@@ -53,7 +53,9 @@ def _tree(file: Path, tensor: "TensorMap", shown: int) -> "Tree":
         named = ", ".join(f"{n}={v}" for n, v in zip(tensor.keys.names, key, strict=True))
         _add_block(tree.add(Text.assemble((named, "bold"), "  ", _line(block))), block)
     if shown < len(tensor):
-        tree.add(Text(f"… {len(tensor) - shown} more blocks (--all shows them)", style="dim"))
+        more = len(tensor) - shown
+        text = f"… {more} more block{'s' * (more > 1)} (--all shows them)"
+        tree.add(Text(text, style="dim"))
     return tree
 
 
@@ -63,8 +65,8 @@ def _add_block(branch: "Tree", block: "TensorBlock") -> None:
     for axis, labels in _axes(block):
         branch.add(Text.assemble((f"{axis}: ", "dim"), labels))
     for name, gradient in block.gradients():
-        fill = f"  {_fill(block, gradient):.0%} filled" if "atom" in gradient.samples.names else ""
-        line = Text.assemble(("∇ ", "green"), (name, "bold green"), "  ", _line(gradient), fill)
+        share = f"  {fill(block, gradient):.0%} filled" if "atom" in gradient.samples.names else ""
+        line = Text.assemble(("∇ ", "green"), (name, "bold green"), "  ", _line(gradient), share)
         _add_block(branch.add(line), gradient)
 
 
@@ -82,7 +84,7 @@ def _line(block: "TensorBlock") -> str:
     return f"{shape} {block.values.dtype}, {size(block.values.nbytes)}"
 
 
-def _fill(block: "TensorBlock", gradient: "TensorBlock") -> float:
+def fill(block: "TensorBlock", gradient: "TensorBlock") -> float:
     """Stored rows over all pairs of a sample and an atom of its system."""
     import numpy as np
 
@@ -112,7 +114,7 @@ def _block_payload(block: "TensorBlock") -> dict[str, object]:
         "properties": {"names": list(block.properties.names), "count": len(block.properties)},
         "gradients": {
             name: _block_payload(gradient)
-            | ({"fill": _fill(block, gradient)} if "atom" in gradient.samples.names else {})
+            | ({"fill": fill(block, gradient)} if "atom" in gradient.samples.names else {})
             for name, gradient in block.gradients()
         },
     }

@@ -11,7 +11,7 @@ from nablatom.cli.terminal import Terminal, size
 from nablatom.labels import Labels
 from nablatom.models import Calculator, LinearModel
 from nablatom.operations import join
-from nablatom.systems import reference_energies
+from nablatom.systems import check_structures, read_structures, reference_energies
 from nablatom.tensor import TensorMap
 from nablatom.train import Fit, compare, split_frames
 
@@ -23,10 +23,22 @@ __all__ = [
     "labelled_errors",
     "parts_of",
     "predict",
+    "read_checked",
 ]
 
 BATCH = 16
 GRADIENTS = ("positions", "strain", "cell")
+
+
+def read_checked(path: Path) -> list[ase.Atoms]:
+    """The structures of a file, checked; the file is named if they are at fault."""
+    structures = read_structures(path)
+    try:
+        check_structures(structures)
+    except ValueError as error:
+        error.add_note(f"in {path}")
+        raise
+    return structures
 
 
 def gradient_names(text: str) -> tuple[str, ...]:

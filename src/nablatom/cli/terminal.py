@@ -47,7 +47,17 @@ class Terminal:
     def say(self, *items: RenderableType) -> None:
         """Lines or tables below the head of a step."""
         for item in items:
-            self._out.print(Padding(item, (0, 0, 0, 4)))
+            self._out.print(Padding(item, (0, 0, 0, 4), expand=False))
+
+    def commands(self, lines: Sequence[str]) -> None:
+        """What to try next, each on a line of its own that can be copied."""
+        self._out.print("\n    [bold]Next, try:[/bold]")
+        for line in lines:
+            self._out.print(Text(f"    {line}"), soft_wrap=True)
+
+    def draw(self, item: RenderableType) -> None:
+        """Something that needs the whole width."""
+        self._out.print(item)
 
     def note(self, text: str) -> None:
         """Something a reader should know before trusting the numbers."""
@@ -55,7 +65,8 @@ class Terminal:
 
     def file(self, path: object, what: str) -> None:
         """A file that was written."""
-        self.say(Text.assemble(("wrote ", "dim"), (str(path), "cyan"), (f"  {what}", "dim")))
+        line = Text.assemble(("    wrote ", "dim"), (str(path), "cyan"), (f"  {what}", "dim"))
+        self._out.print(line, soft_wrap=True)
 
     def track(self, items: Sequence[T], *, name: str) -> Iterator[T]:
         """The items, with a progress bar if working them off lasts longer than two seconds."""
@@ -102,7 +113,7 @@ def size(count: float) -> str:
 
 def table(columns: Iterable[str], rows: Iterable[Sequence[str | Text]], *, text: int = 1) -> Table:
     """A table whose first ``text`` columns are words and whose others are numbers."""
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    drawn = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
     for index, column in enumerate(columns):
         drawn.add_column(column, justify="left" if index < text else "right", no_wrap=True)
     for row in rows:
