@@ -73,48 +73,61 @@ class Group:
 
 
 class Folder:
-    """A temporary folder that lives as long as the object."""
+    """A temporary folder that lives as long as the object, on the disk or in memory."""
 
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="benchmark-")
+    def __init__(self, parent: Path | None = None) -> None:
+        where = parent if parent is not None and parent.is_dir() else None
+        self._folder = tempfile.TemporaryDirectory(prefix="benchmark-", dir=where)
 
     def __truediv__(self, name: str) -> Path:
         return Path(self._folder.name) / name
 
 
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """One in memory, where the system has such a place, and one on the disk."""
+
+    memory: Folder = field(default_factory=lambda: Folder(Path("/dev/shm")))
+    disk: Folder = field(default_factory=Folder)
+
+
 # The tutorial's map: what a call costs when there is next to nothing to compute.
 
 
-def one_spectrum(library: ModuleType, folder: Folder) -> tuple[Any, ...]:
+def one_spectrum(library: ModuleType, folders: Folders) -> tuple[Any, ...]:
     return (radial_spectrum(library),)
 
 
-def two_spectra(library: ModuleType, folder: Folder) -> tuple[Any, ...]:
+def two_spectra(library: ModuleType, folders: Folders) -> tuple[Any, ...]:
     return radial_spectrum(library), radial_spectrum(library)
 
 
-def spectrum_and_atoms(library: ModuleType, folder: Folder) -> tuple[Any, ...]:
+def spectrum_and_atoms(library: ModuleType, folders: Folders) -> tuple[Any, ...]:
     atoms = library.Labels(["atom"], np.array([[0], [2], [4]], dtype=np.int32))
     return radial_spectrum(library), atoms
 
 
-def spectrum_and_path(library: ModuleType, folder: Folder) -> tuple[Any, ...]:
-    return radial_spectrum(library), folder / f"{library.__name__}.mts"
+def spectrum_and_path(library: ModuleType, folders: Folders) -> tuple[Any, ...]:
+    return radial_spectrum(library), folders.memory / f"{library.__name__}.mts"
 
 
-def stored_spectrum(library: ModuleType, folder: Folder) -> tuple[Any, ...]:
-    spectrum, path = spectrum_and_path(library, folder)
+def spectrum_and_disk(library: ModuleType, folders: Folders) -> tuple[Any, ...]:
+    return radial_spectrum(library), folders.disk / f"{library.__name__}.mts"
+
+
+def stored_spectrum(library: ModuleType, folders: Folders) -> tuple[Any, ...]:
+    spectrum, path = spectrum_and_path(library, folders)
     library.save(path, spectrum)
     return (path,)
 
 
-def spectrum_in_memory(library: ModuleType, folder: Folder) -> tuple[Any, ...]:
+def spectrum_in_memory(library: ModuleType, folders: Folders) -> tuple[Any, ...]:
     return (library.io.save_buffer(radial_spectrum(library)),)
 
 
 TUTORIAL = Group(
     "Tutorial radial spectrum (5 blocks, 1.2 kB)",
-    draw=lambda reduced: Folder(),
+    draw=lambda reduced: Folders(),
     jobs={
         "multiply": Job(Faster(10), two_spectra, lambda mts, a, b: mts.multiply(a, b)),
         "add": Job(Faster(10), two_spectra, lambda mts, a, b: mts.add(a, b)),
@@ -139,6 +152,7 @@ TUTORIAL = Group(
         ),
         "load": Job(Faster(1), stored_spectrum, lambda mts, path: mts.load(path)),
         "save": Job(Faster(1), spectrum_and_path, lambda mts, a, path: mts.save(path, a)),
+        "save to disk": Job(Faster(1), spectrum_and_disk, lambda mts, a, path: mts.save(path, a)),
         "load_buffer": Job(NoBar(), spectrum_in_memory, lambda mts, file: mts.io.load_buffer(file)),
         "save_buffer": Job(NoBar(), one_spectrum, lambda mts, a: mts.io.save_buffer(a)),
     },
