@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import ase
 import numpy as np
@@ -67,11 +68,11 @@ def in_batches(
     Raises
     ------
     ValueError
-        There are no structures, or two atoms are at the same place.
+        There are no atoms, or two atoms are at the same place.
     """
-    if len(structures) == 0:
-        raise ValueError("no structures: expected at least one")
     parts = [calculate(some) for some in _batches(structures, cutoff)]
+    if not parts:
+        raise ValueError(f"no atoms in {len(structures)} structures: expected at least one")
     return sort(join(parts, "samples", different_keys="union"), "keys")
 
 
@@ -83,6 +84,8 @@ def _batches(structures: Sequence[ase.Atoms], cutoff: float) -> Iterator[Neighbo
     first_pair = np.searchsorted(pairs.system, np.arange(len(structures) + 1))
     batch = first_pair[:-1] // PAIRS_PER_BATCH
     for start, stop in _runs(batch):
+        if first_atom[start] == first_atom[stop]:
+            continue
         some = pairs[first_pair[start] : first_pair[stop]]
         offset = first_atom[some.system] - first_atom[start]
         systems = np.arange(start, stop)
@@ -96,10 +99,10 @@ def _batches(structures: Sequence[ase.Atoms], cutoff: float) -> Iterator[Neighbo
         )
 
 
-def _runs(groups: Integers) -> list[tuple[int, int]]:
+def _runs(groups: Integers) -> Iterator[tuple[int, int]]:
     """Start and end of every run of equal numbers."""
-    starts = [0, *(np.flatnonzero(np.diff(groups)) + 1).tolist()]
-    return list(zip(starts, [*starts[1:], len(groups)], strict=True))
+    edges = np.flatnonzero(np.diff(groups, prepend=-1, append=-1))
+    return pairwise(edges.tolist())
 
 
 def _check_apart(pairs: Pairs) -> None:
