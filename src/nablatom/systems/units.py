@@ -1,12 +1,12 @@
-"""One unit for all: do structures carry energies, forces and stresses in the same units.
+"""Whether all structures carry energies, forces and stresses in the same units.
 
 Magnitudes alone do not tell: forces vanish in a relaxed crystal and are large in a hot one.
 So every frame is compared with what the *other frames* lead one to expect:
 
 - forces and stresses with those of a crude pair potential, fitted to all frames at once.
   It gets the direction of the label in most frames; where it does (cosine above 0.7), the
-  ratio of the lengths is between 0.4 and 2.5 in ordinary data, and 9 or more if the units
-  differ. A stress of the opposite sign shows as well.
+  ratio of the lengths is between 0.4 and 2.5 in ordinary data, and above 9 or below 1/9 if
+  the units differ. A stress of the opposite sign shows as well.
 - energies per atom with a sum over the composition, where that sum is large compared with
   the spread around it. (Energies relative to the elements, like those of EMT, are not; for
   them there is no honest test, and none is made.)
@@ -28,14 +28,14 @@ __all__ = ["check_units"]
 
 Array = NDArray[np.float64]
 
-MOST = 1000
-REACH = 6.0
-POWERS = range(1, 9)
-SAME_DIRECTION = 0.7
+MOST = 1000  # structures that are compared
+REACH = 6.0  # of the pair potential, Å
+POWERS = range(1, 9)  # of 1/r in the pair potential
+SAME_DIRECTION = 0.7  # cosine between label and fit
 OPPOSITE_DIRECTION = -0.85
-AGREEMENT = 12.0
-FACTOR = 8.0
-BEYOND_UNITS = 1e5
+AGREEMENT = 12.0  # numbers times cosine²: 3.5 standard deviations of a random direction
+FACTOR = 8.0  # between ordinary scatter and the smallest factor of a unit, 9.6
+BEYOND_UNITS = 1e5  # a fit that is zero but for rounding says nothing
 # eV in Hartree, Rydberg, kcal/mol and kJ/mol, and back
 ENERGY_FACTORS = (1 / 27.2114, 1 / 13.6057, 23.0605, 96.4853)
 HINTS = {
