@@ -12,28 +12,37 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 __all__ = [
     "Array",
+    "add_columns",
     "add_rows",
     "constant",
+    "contiguous",
     "copied",
+    "detached",
     "dtype_name",
     "filled",
     "is_array",
+    "is_contiguous",
+    "larger",
     "move",
     "namespace",
+    "part",
     "place_rows",
     "product",
     "rowwise",
     "same_values",
+    "sigmoid",
+    "smaller",
     "stack",
     "take",
     "to_numpy",
     "total",
     "transposed",
+    "uniform",
+    "with_graph",
 ]
 
 Array = Any
@@ -45,7 +54,12 @@ Rows = NDArray[np.signedinteger[Any]]
 
 def namespace(array: Array) -> ModuleType:
     """The functions for this array: ``numpy`` itself, or the array-API view of its library."""
-    return np if isinstance(array, np.ndarray) else array_namespace(array)
+    if isinstance(array, np.ndarray):
+        return np
+    from array_api_compat import array_namespace  # NumPy alone does not need it
+
+    found: ModuleType = array_namespace(array)
+    return found
 
 
 def _torch() -> ModuleType | None:
@@ -118,6 +132,42 @@ def copied(array: Array) -> Array:
     return array.clone() if _is_tensor(array) else array.copy()
 
 
+def detached(array: Array) -> Array:
+    """The same numbers, sharing memory, outside of any graph."""
+    return array.detach() if _is_tensor(array) else array
+
+
+def with_graph(array: Array) -> Array:
+    """The same numbers, sharing memory, with a graph that starts here unless they have one."""
+    if not _is_tensor(array):
+        raise ValueError(
+            "NumPy arrays record no gradients; move the tensor first: .to(arrays=\"torch\")"
+        )
+    return array if array.requires_grad else array.detach().requires_grad_(True)
+
+
+def is_contiguous(array: Array) -> bool:
+    """Whether the numbers stand in memory in the order of the axes, without gaps."""
+    return array.is_contiguous() if _is_tensor(array) else array.flags.c_contiguous
+
+
+def contiguous(array: Array) -> Array:
+    """The array itself if it is contiguous, or else a contiguous copy."""
+    return array.contiguous() if _is_tensor(array) else np.ascontiguousarray(array)
+
+
+def uniform(like: Array, generator: Any) -> Array:
+    """Random numbers, evenly spread between 0 and 1, in an array like another.
+
+    ``generator`` is one of NumPy, or, for torch, one of torch or None: the global one.
+    """
+    if not _is_tensor(like) or isinstance(generator, np.random.Generator):
+        return constant(generator.uniform(size=tuple(like.shape)), like)
+    torch = _torch()
+    assert torch is not None
+    return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+
+
 def same_values(a: Array, b: Array, *, equal_nan: bool = False) -> bool:
     """Whether shape, dtype and every number agree."""
     if type(a) is not type(b) or a.shape != b.shape or a.dtype != b.dtype:
@@ -144,6 +194,16 @@ def take(array: Array, rows: Rows, axis: int = 0) -> Array:
     if isinstance(array, np.ndarray):
         return array.take(rows, axis=axis)
     return array.index_select(axis, _index(rows, array))
+
+
+def part(array: Array, rows: Rows, axis: int = 0) -> Array:
+    """The given entries of one axis: a view where they are evenly spaced, else a copy."""
+    steps = np.unique(np.diff(rows))
+    if len(rows) < 1 or len(steps) > 1 or (len(steps) and steps[0] < 1):
+        return take(array, rows, axis)
+    step = int(steps[0]) if len(steps) else 1
+    evenly = slice(int(rows[0]), int(rows[-1]) + 1, step)
+    return array[(slice(None),) * (axis % array.ndim) + (evenly,)]
 
 
 def place_rows(array: Array, rows: Rows, length: int, *, fill: float = 0.0, axis: int = 0) -> Array:
@@ -183,6 +243,48 @@ def _add_many_rows(array: Array, rows: Rows, length: int) -> Array:
     ones = np.ones(len(rows), array.dtype)
     sums = csr_array((ones, order, starts), shape=(length, len(rows)))
     return (sums @ array.reshape(len(array), -1)).reshape(length, *array.shape[1:])
+
+
+def sigmoid(array: Array) -> Array:
+    """``1 / (1 + e^-x)``, without overflow."""
+    if _is_tensor(array):
+        return array.sigmoid()
+    from scipy.special import expit
+
+    return expit(array)
+
+
+def larger(array: Array, bound: float) -> Array:
+    """The larger of each entry and a number; in a graph, equal ones have no slope."""
+    if not _is_tensor(array):
+        return np.maximum(array, bound)
+    torch = _torch()
+    assert torch is not None
+    return torch.where(array <= bound, bound, array)
+
+
+def smaller(array: Array, bound: float) -> Array:
+    """The smaller of each entry and a number; in a graph, equal ones have no slope."""
+    return -larger(-array, -bound) if _is_tensor(array) else np.minimum(array, bound)
+
+
+def add_columns(array: Array, columns: Rows, length: int) -> Array:
+    """``out[..., columns[i]] += array[..., i]``, where each of ``length`` columns gets some."""
+    if _is_tensor(array):
+        shape = (*array.shape[:-1], length)
+        return array.new_zeros(shape).index_add(-1, _index(columns, array), array)
+    if length == 1:
+        return array.sum(axis=-1, keepdims=True)
+    if length == 0:
+        return np.zeros((*array.shape[:-1], 0), array.dtype)
+    order = np.argsort(columns, kind="stable")
+    count = np.bincount(columns)
+    starts = np.cumsum(count) - count
+    return rowwise(
+        lambda rows, out: np.add.reduceat(array[rows].take(order, -1), starts, axis=-1, out=out),
+        len(array),
+        array,
+    )
 
 
 def rowwise(function: Callable[[slice, Array | None], Array], rows: int, like: Array) -> Array:

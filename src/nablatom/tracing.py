@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from functools import wraps
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -48,9 +47,10 @@ _kept: dict[str, Labels] = {}
 
 def digest(labels: Labels) -> str:
     """A name that equal labels share and different ones do not."""
-    name = (
-        f"{','.join(labels.names)}:{blake2b(labels.values.tobytes(), digest_size=16).hexdigest()}"
-    )
+    from hashlib import blake2b  # loads OpenSSL, which nothing else here needs
+
+    entries = blake2b(labels.values.tobytes(), digest_size=16).hexdigest()
+    name = f"{','.join(labels.names)}:{entries}"
     _alive[name] = labels
     return name
 
