@@ -15,23 +15,44 @@ from nablatom.operations import (
     abs,
     add,
     apply,
+    clip,
+    cos,
     divide,
     dot,
+    exp,
     join,
+    log,
+    maximum,
     mean_over_samples,
     multiply,
+    norm,
     pow,
+    relu,
     remove_gradients,
+    silu,
+    sin,
     slice,
     sort,
+    sqrt,
     subtract,
     sum_over_samples,
+    tanh,
 )
+from nablatom.operations.chain import linear
+from nablatom.operations.lift import blockwise
 from nablatom.testing import assert_gradients
 
 ATOMS = Labels(["atom"], [[1]])
 SOME_N = Labels(["n"], [[0], [2], [7]])
 TYPES = Labels(["neighbor_type"], [[1], [6], [8]])
+
+
+@blockwise
+def vectors(block):
+    """The same numbers with what was a property as the last component."""
+    components, one = [*block.components, block.properties], Labels.single()
+    return linear(lambda x: x[..., None], block, components=components, properties=one)
+
 
 # The arguments of a row say what it needs: maps a and b with the same labels, a map c of the
 # same keys without components, a map w without gradients either.
@@ -83,6 +104,20 @@ CURVED = {
     "pow, high": lambda a: pow(a, 7),
     "pow, broken": lambda a: pow(a, -1.5),
     "abs": lambda a: abs(subtract(a, 1.0)),
+    "exp": lambda a: exp(a),
+    "log": lambda a: log(a),
+    "sqrt": lambda a: sqrt(a),
+    "sin": lambda a: sin(a),
+    "cos": lambda a: cos(a),
+    "tanh": lambda a: tanh(a),
+    "silu": lambda a: silu(subtract(a, 1.0)),
+    "relu": lambda a: relu(subtract(a, 1.0)),
+    "maximum": lambda a: maximum(a, np.float64(1.0)),
+    "clip": lambda a: clip(a, 0.8, 1.2),
+    "clip, from below": lambda a: clip(a, low=1),
+    "clip, from above": lambda a: clip(a, high=np.float32(1)),
+    "norm": lambda a: norm(vectors(a)),
+    "norm, over one of the components": lambda a: norm(vectors(a), "n"),
     "apply": lambda a, b: apply(lambda x, y: x * y / (1 + x * x) ** 0.5, a, b),
     "dot": lambda a, c: dot(a, c),
     "operators": lambda a, b: np.float64(2) / a * b - abs(a - b) ** 3,

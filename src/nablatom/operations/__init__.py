@@ -15,7 +15,9 @@ from nablatom.operations.comparison import (
     equal_raise,
 )
 from nablatom.operations.contraction import dot
+from nablatom.operations.functions import clip, cos, exp, log, maximum, relu, silu, sin, sqrt, tanh
 from nablatom.operations.joining import join
+from nablatom.operations.norms import norm
 from nablatom.operations.reduction import mean_over_samples, sum_over_samples
 from nablatom.operations.selection import remove_gradients, slice, sort
 
@@ -25,19 +27,30 @@ __all__ = [
     "allclose",
     "allclose_raise",
     "apply",
+    "clip",
+    "cos",
     "divide",
     "dot",
     "equal",
     "equal_metadata",
     "equal_metadata_raise",
     "equal_raise",
+    "exp",
     "join",
+    "log",
+    "maximum",
     "mean_over_samples",
     "multiply",
+    "norm",
     "pow",
+    "relu",
     "remove_gradients",
+    "silu",
+    "sin",
     "slice",
     "sort",
+    "sqrt",
     "subtract",
     "sum_over_samples",
+    "tanh",
 ]
