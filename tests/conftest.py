@@ -4,7 +4,9 @@ import pytest
 from hypothesis import settings
 
 # The same examples on every machine; nothing is written into the project.
-settings.register_profile("same everywhere", deadline=None, derandomize=True, database=None)
+settings.register_profile(
+    "same everywhere", deadline=None, derandomize=True, database=None, max_examples=30
+)
 settings.load_profile("same everywhere")
 
 

@@ -12,8 +12,8 @@ def shortened(count: int, most: int) -> list[int | None]:
     """Which of ``count`` entries to show, at most ``most``; None stands for those left out."""
     if most < 0 or count <= most:
         return list(range(count))
-    head = max(most // 2, 1)
-    tail = most - head
+    tail = most // 2
+    head = max(most - tail, 1)
     return [*range(head), None, *range(count - tail, count)]
 
 

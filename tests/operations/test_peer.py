@@ -1,0 +1,145 @@
+"""Operations beside metatensor's, on maps of every shape.
+
+Where the peer is wrong, a row says what is right instead: finite differences in
+test_gradients.py hold ours to it.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, reject
+from hypothesis import strategies as st
+
+from nablatom import Labels, TensorBlock, TensorMap, operations
+from peer import here, labels_there, metatensor, there
+from strategies import labels, maps
+
+pytest.importorskip("metatensor.operations")
+
+
+def other(tensor, seed=0):
+    """The same labels with other numbers."""
+    numbers = np.random.default_rng(seed)
+
+    def changed(block):
+        result = TensorBlock(
+            numbers.uniform(0.5, 1.5, block.shape),
+            block.samples,
+            block.components,
+            block.properties,
+        )
+        for name, gradient in block.gradients():
+            result.add_gradient(name, changed(gradient))
+        return result
+
+    return TensorMap(tensor.keys, [changed(block) for block in tensor])
+
+
+def both(function, tensor, *more):
+    """The result here and the one there; where the peer fails, there is nothing to compare."""
+    ours = function(operations, tensor, *more)
+    try:
+        return ours, here(function(metatensor, there(tensor), *map(there, more)))
+    except (ValueError, IndexError, metatensor.MetatensorError):
+        reject()
+
+
+ROWS = {
+    "abs": lambda kit, a: kit.abs(a),
+    "add, a number": lambda kit, a: kit.add(a, 3.0),
+    "subtract, a number": lambda kit, a: kit.subtract(a, 3.0),
+    "multiply, by a number": lambda kit, a: kit.multiply(a, -2.0),
+    "divide, by a number": lambda kit, a: kit.divide(a, 4.0),
+    "pow": lambda kit, a: kit.pow(a, 2),
+    "pow, high": lambda kit, a: kit.pow(a, 5),
+    "pow, negative": lambda kit, a: kit.pow(a, -1.0),
+    "operators": lambda kit, a: (-a + 2) * 3 / 2 - a**3,
+    "remove_gradients": lambda kit, a: kit.remove_gradients(a),
+    "sort": lambda kit, a: kit.sort(a),
+    "sort, backwards": lambda kit, a: kit.sort(a, descending=True),
+    "sort, samples": lambda kit, a: kit.sort(a, "samples"),
+    "sort, two axes": lambda kit, a: kit.sort(a, ["components", "properties"]),
+    "sum_over_samples": lambda kit, a: kit.sum_over_samples(a, "atom"),
+    "sum_over_samples, the first": lambda kit, a: kit.sum_over_samples(a, ["system"]),
+    "sum_over_samples, all": lambda kit, a: kit.sum_over_samples(a, ["system", "atom"]),
+    "mean_over_samples": lambda kit, a: kit.mean_over_samples(kit.remove_gradients(a), "atom"),
+    "mean_over_samples, all": lambda kit, a: kit.mean_over_samples(
+        kit.remove_gradients(a), ["system", "atom"]
+    ),
+}
+PAIRS = {
+    "add": lambda kit, a, b: kit.add(a, b),
+    "subtract": lambda kit, a, b: kit.subtract(a, b),
+    "multiply": lambda kit, a, b: kit.multiply(a, b),
+    "divide": lambda kit, a, b: kit.divide(a, b),
+    "operators": lambda kit, a, b: a * b - b / a + a,
+    "join, along samples": lambda kit, a, b: kit.join([a, b], "samples", add_dimension="which"),
+    "join, along properties": lambda kit, a, b: kit.join(
+        [a, b], "properties", add_dimension="which"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+@given(data=st.data())
+def test_one_operand(name, data):
+    # the peer does not sort empty blocks, and their sum is no sample instead of zero
+    tensor = data.draw(maps(least=1 if name.startswith("sort") or name.endswith("all") else 0))
+    operations.allclose_raise(*both(ROWS[name], tensor))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@given(tensor=maps())
+def test_two_operands(name, tensor):
+    operations.allclose_raise(*both(PAIRS[name], tensor, other(tensor)))
+
+
+@given(maps())
+def test_dot(tensor):
+    """Without gradients of the second operand, which the peer forgets."""
+    rows = Labels.range("energy", 3)
+    blocks = [
+        TensorBlock(np.cos(np.arange(3 * b.shape[-1])).reshape(3, -1), rows, [], b.properties)
+        for b in tensor
+        if b.shape[-1]
+    ]
+    assume(len(blocks) == len(tensor))
+    weights = TensorMap(tensor.keys, blocks)
+    operations.allclose_raise(*both(lambda kit, a, b: kit.dot(a, b), tensor, weights))
+
+
+@given(maps(), labels(("atom",)) | labels(("atom", "system")))
+def test_slice_samples(tensor, selection):
+    ours = operations.slice(tensor, "samples", selection)
+    theirs = metatensor.slice(there(tensor), "samples", labels_there(selection))
+    # ours have the gradient rows of a sample together
+    operations.equal_raise(*[operations.sort(x, "samples") for x in (ours, here(theirs))])
+
+
+@given(maps(), labels(("l",)) | labels(("n", "l")))
+def test_slice_properties(tensor, selection):
+    ours = operations.slice(tensor, "properties", selection)
+    theirs = metatensor.slice(there(tensor), "properties", labels_there(selection))
+    operations.equal_raise(ours, here(theirs))
+
+
+@given(
+    maps(same_properties=True, least=1),
+    labels(("key_1", "key_2"), least=1),
+    st.sampled_from(["error", "union", "intersection"]),
+)
+def test_join_of_different_keys(a, keys, different_keys):
+    changed = other(a)
+    b = TensorMap(keys, [changed.block_by_id(i % len(a)) for i in range(len(keys))])
+    if different_keys == "error" and set(a.keys) != set(keys):
+        with pytest.raises(ValueError, match="is not in all maps"):
+            operations.join([a, b], "samples", different_keys, "which")
+        return
+    row = lambda kit, x, y: kit.join([x, y], "samples", different_keys, "which")  # noqa: E731
+    operations.equal_raise(*both(row, a, b))
+
+
+@given(maps(), maps())
+def test_equality(a, b):
+    for x, y in ((a, b), (a, a.copy()), (a, other(a))):
+        assert operations.equal(x, y) == metatensor.equal(there(x), there(y))
+        assert operations.equal_metadata(x, y) == metatensor.equal_metadata(there(x), there(y))
