@@ -23,6 +23,7 @@ __all__ = [
     "copied",
     "detached",
     "dtype_name",
+    "einsum",
     "filled",
     "is_array",
     "is_contiguous",
@@ -141,7 +142,7 @@ def with_graph(array: Array) -> Array:
     """The same numbers, sharing memory, with a graph that starts here unless they have one."""
     if not _is_tensor(array):
         raise ValueError(
-            "NumPy arrays record no gradients; move the tensor first: .to(arrays=\"torch\")"
+            'NumPy arrays record no gradients; move the tensor first: .to(arrays="torch")'
         )
     return array if array.requires_grad else array.detach().requires_grad_(True)
 
@@ -243,6 +244,15 @@ def _add_many_rows(array: Array, rows: Rows, length: int) -> Array:
     ones = np.ones(len(rows), array.dtype)
     sums = csr_array((ones, order, starts), shape=(length, len(rows)))
     return (sums @ array.reshape(len(array), -1)).reshape(length, *array.shape[1:])
+
+
+def einsum(subscripts: str, *operands: Array) -> Array:
+    """Products summed over axes, in the notation of ``numpy.einsum``."""
+    if isinstance(operands[0], np.ndarray):
+        return np.einsum(subscripts, *operands)
+    torch = _torch()
+    assert torch is not None
+    return torch.einsum(subscripts, *operands)
 
 
 def sigmoid(array: Array) -> Array:

@@ -23,6 +23,7 @@ from nablatom.operations import (
     join,
     log,
     maximum,
+    mean_over_properties,
     mean_over_samples,
     multiply,
     norm,
@@ -34,9 +35,14 @@ from nablatom.operations import (
     slice,
     sort,
     sqrt,
+    std_over_properties,
+    std_over_samples,
     subtract,
+    sum_over_properties,
     sum_over_samples,
     tanh,
+    var_over_properties,
+    var_over_samples,
 )
 from nablatom.operations.chain import linear
 from nablatom.operations.lift import blockwise
@@ -45,6 +51,20 @@ from nablatom.testing import assert_gradients
 ATOMS = Labels(["atom"], [[1]])
 SOME_N = Labels(["n"], [[0], [2], [7]])
 TYPES = Labels(["neighbor_type"], [[1], [6], [8]])
+MOLECULES = Labels(
+    ["atom", "molecule", "system"], [[0, 2, 1], [1, 0, 0], [0, 0, 0], [1, 2, 1], [7, 7, 7]]
+)
+SHELLS = Labels(["n", "shell"], [[0, 1], [2, 1], [-1, 0]])
+
+
+def wide(tensor):
+    """Two property dimensions; no blocks are left without samples."""
+    return tensor.keys_to_properties("neighbor_type")
+
+
+def one(tensor):
+    """One property, as weights have."""
+    return slice(tensor, "properties", [0])
 
 
 @blockwise
@@ -69,9 +89,16 @@ LINEAR = {
     "dot, with a constant": lambda a, w: dot(a, w),
     "join, along samples": lambda a, b: join([a, b, a], "samples", add_dimension="which"),
     "join, along properties": lambda a, b: join([a, b], "properties", add_dimension="which"),
+    "mean_over_properties": lambda a: mean_over_properties(wide(a), "neighbor_type"),
+    "mean_over_properties, weighted": lambda a: mean_over_properties(
+        a, "n", weights=[0.5, 2.0, 0.0]
+    ),
+    "mean_over_properties, all": lambda a: mean_over_properties(wide(a), ["n", "neighbor_type"]),
     "mean_over_samples": lambda a: mean_over_samples(a, "atom"),
     "mean_over_samples, the first": lambda a: mean_over_samples(a, "system"),
     "mean_over_samples, all": lambda a: mean_over_samples(a, ["atom", "system"]),
+    "mean_over_samples, weighted": lambda a, w: mean_over_samples(a, "atom", weights=one(w)),
+    "mean_over_samples, in groups": lambda a: mean_over_samples(a, "atom", groups=MOLECULES),
     "remove_gradients": lambda a: remove_gradients(a, "strain"),
     "slice, samples": lambda a: slice(a, "samples", ATOMS),
     "slice, properties": lambda a: slice(a, "properties", SOME_N),
@@ -79,9 +106,16 @@ LINEAR = {
     "sort": lambda a: sort(a),
     "sort, samples backwards": lambda a: sort(a, "samples", descending=True),
     "sort, other axes": lambda a: sort(a, ["components", "properties"]),
+    "sum_over_properties": lambda a: sum_over_properties(wide(a), "n"),
+    "sum_over_properties, in groups": lambda a: sum_over_properties(wide(a), "n", groups=SHELLS),
+    "sum_over_properties, all": lambda a: sum_over_properties(a, "n"),
     "sum_over_samples": lambda a: sum_over_samples(a, "atom"),
     "sum_over_samples, the first": lambda a: sum_over_samples(a, "system"),
     "sum_over_samples, all": lambda a: sum_over_samples(a, ["system", "atom"]),
+    "sum_over_samples, weighted": lambda a, w: sum_over_samples(a, "system", weights=one(w)),
+    "sum_over_samples, in groups": lambda a: sum_over_samples(
+        a, ["atom", "system"], groups=MOLECULES
+    ),
     "keys_to_samples": lambda a: a.keys_to_samples("neighbor_type"),
     "keys_to_samples, unsorted": lambda a: a.keys_to_samples(
         ["neighbor_type", "center_type"], sort_samples=False
@@ -120,6 +154,21 @@ CURVED = {
     "norm, over one of the components": lambda a: norm(vectors(a), "n"),
     "apply": lambda a, b: apply(lambda x, y: x * y / (1 + x * x) ** 0.5, a, b),
     "dot": lambda a, c: dot(a, c),
+    "mean_over_samples, moving weights": lambda a, c: mean_over_samples(a, "atom", weights=one(c)),
+    "sum_over_samples, moving weights": lambda a, c: sum_over_samples(a, "atom", weights=one(c)),
+    "std_over_properties": lambda a: std_over_properties(wide(a), "neighbor_type"),
+    "std_over_samples": lambda a: std_over_samples(a, "atom"),
+    "std_over_samples, moving weights": lambda a, c: std_over_samples(
+        a, ["atom", "system"], weights=one(c)
+    ),
+    "var_over_properties": lambda a: var_over_properties(wide(a), ["neighbor_type"]),
+    "var_over_properties, all": lambda a: var_over_properties(wide(a), ["n", "neighbor_type"]),
+    "var_over_samples": lambda a: var_over_samples(a, "atom"),
+    "var_over_samples, the first": lambda a: var_over_samples(a, "system"),
+    "var_over_samples, all": lambda a: var_over_samples(a, ["system", "atom"]),
+    "var_over_samples, moving weights": lambda a, c: var_over_samples(
+        a, "atom", weights=one(c), groups=MOLECULES
+    ),
     "operators": lambda a, b: np.float64(2) / a * b - abs(a - b) ** 3,
     "operators, @": lambda a, b, c: (a * b) @ c,
     "several": lambda a, b: sum_over_samples((a * b).keys_to_properties("neighbor_type"), "atom"),

@@ -43,6 +43,13 @@ def both(function, tensor, *more):
         reject()
 
 
+def flat(tensor):
+    """Without components, with which the peer cannot average over properties."""
+    for name in tensor.component_names:
+        tensor = tensor.components_to_properties(name)
+    return tensor
+
+
 ROWS = {
     "abs": lambda kit, a: kit.abs(a),
     "add, a number": lambda kit, a: kit.add(a, 3.0),
@@ -61,6 +68,15 @@ ROWS = {
     "sum_over_samples": lambda kit, a: kit.sum_over_samples(a, "atom"),
     "sum_over_samples, the first": lambda kit, a: kit.sum_over_samples(a, ["system"]),
     "sum_over_samples, all": lambda kit, a: kit.sum_over_samples(a, ["system", "atom"]),
+    "sum_over_properties": lambda kit, a: kit.sum_over_properties(a, "n"),
+    "sum_over_properties, all": lambda kit, a: kit.sum_over_properties(a, ["l", "n"]),
+    "mean_over_properties": lambda kit, a: kit.mean_over_properties(flat(a), ["l"]),
+    "var_over_properties": lambda kit, a: kit.var_over_properties(flat(a), "n"),
+    "var_over_samples": lambda kit, a: kit.var_over_samples(kit.remove_gradients(a), "atom"),
+    "std_over_properties": lambda kit, a: kit.std_over_properties(
+        kit.remove_gradients(flat(a)), "n"
+    ),
+    "std_over_samples": lambda kit, a: kit.std_over_samples(kit.remove_gradients(a), "system"),
     "mean_over_samples": lambda kit, a: kit.mean_over_samples(kit.remove_gradients(a), "atom"),
     "mean_over_samples, all": lambda kit, a: kit.mean_over_samples(
         kit.remove_gradients(a), ["system", "atom"]

@@ -18,8 +18,18 @@ from nablatom.operations.contraction import dot
 from nablatom.operations.functions import clip, cos, exp, log, maximum, relu, silu, sin, sqrt, tanh
 from nablatom.operations.joining import join
 from nablatom.operations.norms import norm
-from nablatom.operations.reduction import mean_over_samples, sum_over_samples
+from nablatom.operations.reduction import (
+    mean_over_properties,
+    mean_over_samples,
+    std_over_properties,
+    std_over_samples,
+    sum_over_properties,
+    sum_over_samples,
+    var_over_properties,
+    var_over_samples,
+)
 from nablatom.operations.selection import remove_gradients, slice, sort
+from nablatom.operations.summation import einsum
 
 __all__ = [
     "abs",
@@ -31,6 +41,7 @@ __all__ = [
     "cos",
     "divide",
     "dot",
+    "einsum",
     "equal",
     "equal_metadata",
     "equal_metadata_raise",
@@ -39,6 +50,7 @@ __all__ = [
     "join",
     "log",
     "maximum",
+    "mean_over_properties",
     "mean_over_samples",
     "multiply",
     "norm",
@@ -50,7 +62,12 @@ __all__ = [
     "slice",
     "sort",
     "sqrt",
+    "std_over_properties",
+    "std_over_samples",
     "subtract",
+    "sum_over_properties",
     "sum_over_samples",
     "tanh",
+    "var_over_properties",
+    "var_over_samples",
 ]

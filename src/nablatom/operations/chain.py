@@ -276,13 +276,18 @@ def _on(samples: Labels, gradient: TensorBlock) -> TensorBlock:
 # -- row by row ------------------------------------------------------------------------
 
 
-def gather(block: TensorBlock, route: Route) -> TensorBlock:
-    """The block whose row ``i`` is row ``route.rows[i]`` of this one; rows may repeat."""
+def gather(
+    block: TensorBlock, route: Route, *, take: Callable[[Array, Rows], Array] = arrays.take
+) -> TensorBlock:
+    """The block whose row ``i`` is row ``route.rows[i]`` of this one; rows may repeat.
+
+    ``take`` is what takes rows of an array: copies, or views where it can.
+    """
     gradients = {
-        name: gather(gradient, _followed(gradient.samples, route))
+        name: gather(gradient, _followed(gradient.samples, route), take=take)
         for name, gradient in block.gradients()
     }
-    values = arrays.take(block.values, route.rows)
+    values = take(block.values, route.rows)
     return TensorBlock.unchecked(
         values, route.samples, block.components, block.properties, gradients
     )

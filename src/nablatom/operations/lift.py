@@ -16,9 +16,9 @@ __all__ = ["blockwise", "map_blocks"]
 def blockwise(operation: Callable[..., TensorBlock]) -> Callable[..., Any]:
     """Let an operation on blocks also take maps.
 
-    Every operand that is a map gives the block of each key in turn, whatever the order of
-    its keys; other operands go to each call as they are. The result has the keys and the
-    info of the first map.
+    Every operand or option that is a map gives the block of each key in turn, whatever the
+    order of its keys; the others go to each call as they are. The result has the keys and the
+    info of the first operand that is a map.
     """
 
     @traceable
@@ -42,8 +42,11 @@ def map_blocks(
     columns = [
         _in_order(x, first) if isinstance(x, TensorMap) else [x] * len(first) for x in operands
     ]
+    named = {name: _in_order(x, first) for name, x in options.items() if isinstance(x, TensorMap)}
     blocks = []
     for i, here in enumerate(zip(*columns, strict=True)):
+        if named:
+            options = {**options, **{name: parts[i] for name, parts in named.items()}}
         try:
             blocks.append(operation(*here, **options))
         except (ValueError, KeyError, TypeError) as error:
