@@ -1,17 +1,15 @@
-"""TensorMap: keys → blocks, and moving keys into samples or properties."""
+"""TensorMap: blocks found by their keys, and everything that a map can do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from math import prod
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from nablatom import arrays, display, tracing
+from nablatom import display, moving, tracing
 from nablatom.block import TensorBlock
-from nablatom.labels import Labels, LabelsEntry, Rows, remembered
-from nablatom.merge import merge, merged_labels, stacked_labels
+from nablatom.labels import Labels, LabelsEntry
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -242,7 +240,10 @@ class TensorMap:
         sort_samples
             Sort the new samples, or else keep the order of the blocks.
         """
-        return _keys_to_samples(self, keys_to_move, fill_value, sort_samples)
+        moved = moving.keys_to_samples(
+            self._keys, self._blocks, _listed(keys_to_move), fill=fill_value, sort=sort_samples
+        )
+        return TensorMap.unchecked(*moved, self._info)
 
     def keys_to_properties(
         self,
@@ -269,11 +270,20 @@ class TensorMap:
             If ``keys_to_move`` are labels and lack an entry of the keys, or if the blocks then
             have different properties.
         """
-        return _keys_to_properties(self, keys_to_move, fill_value, sort_samples)
+        names = keys_to_move if isinstance(keys_to_move, Labels) else _listed(keys_to_move)
+        moved = moving.keys_to_properties(
+            self._keys, self._blocks, names, fill=fill_value, sort=sort_samples
+        )
+        return TensorMap.unchecked(*moved, self._info)
 
     def components_to_properties(self, dimensions: str | Sequence[str]) -> TensorMap:
         """Components moved, in the order given, before the property dimensions."""
-        return _components_to_properties(self, dimensions)
+        names = _listed(dimensions)
+        for name in names:
+            if self._blocks and name not in self.component_names:
+                raise ValueError(f"no component {name!r} in the blocks: {self.component_names}")
+        blocks = moving.components_to_properties(self._blocks, names)
+        return TensorMap.unchecked(self._keys, blocks, self._info)
 
     # -- copies ------------------------------------------------------------------------
 
@@ -406,72 +416,15 @@ class TensorMap:
         return io.load_buffer(buffer)
 
 
+def _listed(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
 def _operation(name: str, *operands: Any) -> Any:
     """An operation by its sign; the operations stand above the nouns, so it is looked up here."""
     from nablatom import operations
 
     return getattr(operations, name)(*operands)
-
-
-# -- moving keys and components: functions rather than methods, for torch to trace them ----
-
-
-@tracing.traceable
-def _keys_to_samples(
-    tensor: TensorMap, keys_to_move: str | Sequence[str], fill: float, sort: bool
-) -> TensorMap:
-    def together(blocks: list[TensorBlock], moved: Labels) -> TensorBlock:
-        own = _with_keys([block.samples for block in blocks], moved, after=True)
-        samples = stacked_labels(own, sort=sort)
-        properties = merged_labels([block.properties for block in blocks], sort=False)
-        return merge(blocks, samples, properties, fill=fill, axis="samples")
-
-    return _regrouped(tensor, keys_to_move, together)
-
-
-@tracing.traceable
-def _keys_to_properties(
-    tensor: TensorMap, keys_to_move: str | Sequence[str] | Labels, fill: float, sort: bool
-) -> TensorMap:
-    def together(blocks: list[TensorBlock], moved: Labels) -> TensorBlock:
-        own = _with_keys([block.properties for block in blocks], moved, after=False)
-        samples = merged_labels([block.samples for block in blocks], sort=sort)
-        if isinstance(keys_to_move, Labels):
-            joint = _requested(keys_to_move, moved, [block.properties for block in blocks])
-            properties = joint, [joint.union_and_mapping(labels)[2] for labels in own]
-        else:
-            properties = merged_labels(own, sort=False)
-        return merge(blocks, samples, properties, fill=fill, axis="properties")
-
-    names = keys_to_move.names if isinstance(keys_to_move, Labels) else keys_to_move
-    return _regrouped(tensor, names, together)
-
-
-def _regrouped(
-    tensor: TensorMap,
-    keys_to_move: str | Sequence[str],
-    together: Callable[[list[TensorBlock], Labels], TensorBlock],
-) -> TensorMap:
-    """One block for each remaining key, made from those that share it and what they lose."""
-    names = [keys_to_move] if isinstance(keys_to_move, str) else list(keys_to_move)
-    for name in names:
-        if name not in tensor.keys.names:
-            raise ValueError(f"no dimension {name!r} in the keys: they have {tensor.keys.names}")
-    if len(tensor) == 0:
-        raise ValueError("a map without blocks has no keys to move")
-    keys, members = _grouped(tensor.keys, *names)
-    blocks = [together(tensor.blocks_by_id(at.tolist()), moved) for moved, at in members]
-    return TensorMap.unchecked(keys, blocks, tensor.info())
-
-
-@tracing.traceable
-def _components_to_properties(tensor: TensorMap, dimensions: str | Sequence[str]) -> TensorMap:
-    names = [dimensions] if isinstance(dimensions, str) else list(dimensions)
-    for name in names:
-        if len(tensor) and name not in tensor.component_names:
-            raise ValueError(f"no component {name!r} in the blocks: {tensor.component_names}")
-    blocks = [_moved_components(block, names) for block in tensor]
-    return TensorMap.unchecked(tensor.keys, blocks, tensor.info())
 
 
 @tracing.constant
@@ -484,71 +437,6 @@ def _matching(keys: Labels, names: tuple[str, ...], values: tuple[int, ...]) -> 
     for name, value in zip(names, values, strict=True):
         matching &= keys.column(name) == value
     return tuple(np.flatnonzero(matching).tolist())
-
-
-@remembered
-def _grouped(keys: Labels, *names: str) -> tuple[Labels, list[tuple[Labels, Rows]]]:
-    """The keys without some dimensions, as they first appear, and what each was made from."""
-    columns = [keys.column(name) for name in names]
-    moved = np.stack(columns, axis=1) if columns else np.zeros((len(keys), 0), np.int32)
-    parts, place = keys.unique([name for name in keys.names if name not in names])
-    first = np.array([np.flatnonzero(place == k)[0] for k in range(len(parts))], np.int64)
-    order = np.argsort(first)
-    members = [np.flatnonzero(place == k) for k in order]
-    return parts.take(order), [(Labels.unchecked(names, moved[at]), at) for at in members]
-
-
-def _with_keys(labels: list[Labels], keys: Labels, *, after: bool) -> list[Labels]:
-    names = tuple(keys.names)
-    rows = map(tuple, keys.values.tolist())
-    return [_with_key(own, names, row, after) for own, row in zip(labels, rows, strict=True)]
-
-
-@remembered
-def _with_key(labels: Labels, names: tuple[str, ...], row: tuple[int, ...], after: bool) -> Labels:
-    """The labels with the dimensions of a key, before or after their own."""
-    column = np.broadcast_to(np.array(row, np.int32), (len(labels), len(row)))
-    tables = (labels.values, column) if after else (column, labels.values)
-    joint = (*labels.names, *names) if after else (*names, *labels.names)
-    if repeated := set(labels.names) & set(names):
-        raise ValueError(f"the dimension {repeated.pop()!r} is there already: {labels.names}")
-    return Labels.unchecked(joint, np.concatenate(tables, axis=1))
-
-
-def _requested(wanted: Labels, keys: Labels, properties: list[Labels]) -> Labels:
-    """The properties for every requested key, whether a block had it or not."""
-    lost = keys.difference(wanted)
-    if len(lost):
-        raise ValueError(
-            f"the block with {lost[0].print()} would be lost: add this entry to keys_to_move, or "
-            "give names instead of labels"
-        )
-    if any(labels != properties[0] for labels in properties[1:]):
-        raise ValueError(
-            "with labels for keys_to_move all blocks must have the same properties; give names"
-        )
-    both = [np.repeat(wanted.values, len(properties[0]), axis=0)]
-    both.append(np.tile(properties[0].values, (len(wanted), 1)))
-    return Labels.unchecked((*wanted.names, *properties[0].names), np.concatenate(both, axis=1))
-
-
-def _moved_components(block: TensorBlock, names: list[str]) -> TensorBlock:
-    """Components moved next to the properties, counted from the right as gradients need it."""
-    components = block.components
-    here = [c.names[0] for c in components]
-    kept = [c for c in components if c.names[0] not in names]
-    moved = [components[here.index(name)] for name in names]
-    labels = [*moved, block.properties]
-    grid = np.indices([len(part) for part in labels]).reshape(len(labels), -1)
-    table = np.concatenate([part.values[at] for part, at in zip(labels, grid, strict=True)], axis=1)
-    properties = Labels(
-        [name for part in labels for name in part.names], np.ascontiguousarray(table), True
-    )
-    axes = [1 + here.index(c.names[0]) for c in [*kept, *moved]]
-    values = arrays.namespace(block.values).permute_dims(block.values, (0, *axes, len(here) + 1))
-    shape = (len(block), *[len(c) for c in kept], prod(len(part) for part in labels))
-    gradients = {name: _moved_components(g, names) for name, g in block.gradients()}
-    return TensorBlock.unchecked(values.reshape(shape), block.samples, kept, properties, gradients)
 
 
 def _check_alike(tensor: TensorMap) -> None:
