@@ -19,6 +19,7 @@ from nablatom.operations import (
     cos,
     divide,
     dot,
+    einsum,
     exp,
     join,
     log,
@@ -74,6 +75,11 @@ def vectors(block):
     return linear(lambda x: x[..., None], block, components=components, properties=one)
 
 
+def m(tensor):
+    """The names of the components, in the words of einsum."""
+    return " ".join(tensor.component_names)
+
+
 # The arguments of a row say what it needs: maps a and b with the same labels, a map c of the
 # same keys without components, a map w without gradients either.
 LINEAR = {
@@ -87,6 +93,13 @@ LINEAR = {
     "multiply, a number": lambda a: multiply(np.int64(3), a),
     "divide, by a number": lambda a: divide(a, np.float32(0.5)),
     "dot, with a constant": lambda a, w: dot(a, w),
+    "einsum, of one": lambda a: einsum(f"samples n {m(a)} -> samples {m(a)}", a),
+    "einsum, parts of an axis": lambda a: einsum(
+        f"samples {m(a)} neighbor_type n -> samples {m(a)} n", wide(a)
+    ),
+    "einsum, with a constant": lambda a, w: einsum(
+        f"samples {m(a)} n, system atom n -> samples system {m(a)} atom", a, w
+    ),
     "join, along samples": lambda a, b: join([a, b, a], "samples", add_dimension="which"),
     "join, along properties": lambda a, b: join([a, b], "properties", add_dimension="which"),
     "mean_over_properties": lambda a: mean_over_properties(wide(a), "neighbor_type"),
@@ -138,6 +151,27 @@ CURVED = {
     "pow, high": lambda a: pow(a, 7),
     "pow, broken": lambda a: pow(a, -1.5),
     "abs": lambda a: abs(subtract(a, 1.0)),
+    "einsum": lambda a, b: einsum(f"samples n {m(a)}, samples n:k {m(a)} -> samples n k", a, b),
+    "einsum, entry by entry": lambda a, b: einsum(
+        f"samples n {m(a)}, samples {m(a)} n -> samples {m(a)} n", a, b
+    ),
+    "einsum, to a number": lambda a, b: einsum(
+        f"samples n {m(a)}, samples n {m(a)} -> samples", a, b
+    ),
+    "einsum, of three": lambda a, b: einsum(
+        f"samples n {m(a)}, samples n {m(a)}, samples n:k {m(a)} -> samples {m(a)} k", a, b, a
+    ),
+    "einsum, where a dimension is the same": lambda a, b: einsum(
+        f"samples {m(a)} neighbor_type n, samples neighbor_type n:k {m(a)} "
+        f"-> samples n neighbor_type k {m(a)}",
+        wide(a),
+        wide(b),
+    ),
+    "einsum, and summed": lambda a, b: einsum(
+        f"samples {m(a)} neighbor_type n, samples neighbor_type n:k {m(a)} -> samples k",
+        wide(a),
+        wide(b),
+    ),
     "exp": lambda a: exp(a),
     "log": lambda a: log(a),
     "sqrt": lambda a: sqrt(a),

@@ -167,6 +167,8 @@ def _at_most(a: TensorBlock, bound: Any) -> TensorBlock:
 
 def _number(what: str, x: Any) -> Any:
     """A real number as one of Python, so that the blocks keep their dtype."""
+    if isinstance(x, np.generic):
+        x = x.item()
     if not isinstance(x, Real):
         raise TypeError(f"{what} must be a real number, got {type(x).__name__}")
-    return x.item() if isinstance(x, np.generic) else x
+    return x
