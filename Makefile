@@ -22,8 +22,9 @@ help: ## list the targets
 demo: $(VENV)/installed-plot ## structures to a fitted, verified force field, in under a minute
 	@$(BIN)/nablatom demo
 
+# On arrays as small as those of the tests, threads only wait for each other.
 test: $(VENV)/installed-test,peers ## every test and doctest, comparisons with the peers included
-	@$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 lint: $(VENV)/installed-test,lint ## formatter, linter, type checker, import contract
 	@$(BIN)/ruff format --check .
