@@ -157,13 +157,21 @@ def contiguous(array: Array) -> Array:
     return array.contiguous() if _is_tensor(array) else np.ascontiguousarray(array)
 
 
-def uniform(like: Array, generator: Any) -> Array:
+def uniform(like: Array, generator: Any = None) -> Array:
     """Random numbers, evenly spread between 0 and 1, in an array like another.
 
-    ``generator`` is one of NumPy, or, for torch, one of torch or None: the global one.
+    ``generator`` is one of NumPy, or, for torch, one of torch. Without one, NumPy makes a new
+    one and torch takes its global one.
     """
-    if not _is_tensor(like) or isinstance(generator, np.random.Generator):
+    if not namespace(like).isdtype(like.dtype, ("real floating", "complex floating")):
+        raise TypeError(f"random numbers are not integers, but the values are {dtype_name(like)}")
+    if isinstance(generator, np.random.Generator):
         return constant(generator.uniform(size=tuple(like.shape)), like)
+    if not _is_tensor(like):
+        if generator is not None:
+            kind = type(generator).__name__
+            raise TypeError(f"NumPy needs a numpy.random.Generator, got {kind}")
+        return uniform(like, np.random.default_rng())
     torch = _torch()
     assert torch is not None
     return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)
@@ -193,6 +201,8 @@ def _index(rows: Rows | slice, like: Array) -> Any:
 def take(array: Array, rows: Rows, axis: int = 0) -> Array:
     """The given entries of one axis."""
     if isinstance(array, np.ndarray):
+        if array.size > _LARGE and isinstance(where := _as_slice(rows), slice):
+            return array[(slice(None),) * (axis % array.ndim) + (where,)].copy()
         return array.take(rows, axis=axis)
     return array.index_select(axis, _index(rows, array))
 
@@ -331,7 +341,7 @@ def product(a: Array, b: Array, out: Array | None) -> Array:
 _LARGE = 1 << 14
 # Bytes of one operand in a piece: a few such temporaries fit in the cache, and a piece is long
 # enough to hide the cost of calling NumPy.
-_PIECE = 1 << 19
+_PIECE = 1 << 20
 
 
 def stack(
@@ -352,8 +362,15 @@ def stack(
     if not _is_tensor(parts[0]):
         covered = sum(part.size for part in parts) == math.prod(whole)
         out = np.empty(whole, parts[0].dtype) if covered else filled(whole, fill, parts[0])
-        for part, row, column in zip(parts, rows, columns, strict=True):
-            _place(out, part, row, column)
+        at = [
+            (_as_slice(row), _as_slice(column)) for row, column in zip(rows, columns, strict=True)
+        ]
+        whole_rows = slice(0, len(out))
+        if all(isinstance(row, slice) and row == whole_rows for row, _ in at):
+            _place_side_by_side(out, parts, at)
+        else:
+            for part, (row, column) in zip(parts, at, strict=True):
+                _place(out, part, row, column)
         return out
     stacked, places, other, length = (0, rows, columns, shape)
     if axis == "properties":
@@ -366,15 +383,26 @@ def stack(
     return place_rows(joined, np.concatenate(places), length[0], fill=fill, axis=stacked)
 
 
-def _place(out: Array, part: Array, rows: Rows, columns: Rows) -> None:
-    """``out[rows, …, columns] = part``, with slices where the places are consecutive."""
-    row, column = _as_slice(rows), _as_slice(columns)
+Place = Rows | slice
+
+
+def _place(out: Array, part: Array, row: Place, column: Place) -> None:
+    """``out[row, …, column] = part``."""
     if isinstance(column, slice) or isinstance(row, slice):
         out[row, ..., column] = part
     else:
         strip = out[row]
         strip[..., column] = part
         out[row] = strip
+
+
+def _place_side_by_side(out: Array, parts: Sequence[Array], at: list[tuple[Place, Place]]) -> None:
+    """The same for parts that have all rows, some rows of each at a time: each is written once."""
+    piece = _PIECE // max(1, out.nbytes // max(1, len(out))) + 1
+    for start in range(0, len(out), piece):
+        some = slice(start, start + piece)
+        for part, (_, column) in zip(parts, at, strict=True):
+            out[some, ..., column] = part[some]
 
 
 def _as_slice(places: Rows) -> Rows | slice:

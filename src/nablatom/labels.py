@@ -309,7 +309,13 @@ class Labels:
         return self._memo["positions"].get(row)
 
     def _position_among_many(self, row: tuple[int, ...]) -> int | None:
-        """Binary search in the packed rows, which cost a tenth of a dictionary of tuples."""
+        """A scan for the first few searches; then rows are sorted, for binary search."""
+        searches = self._memo["searches"] = self._memo.get("searches", 0) + 1
+        if searches <= _SCANS:
+            found = np.flatnonzero(self._values[:, 0] == row[0])
+            for c, value in enumerate(row[1:], start=1):
+                found = found[self._values[found, c] == value]
+            return int(found[0]) if len(found) else None
         if "table" not in self._memo:
             (keys,), span = rows.pack(self._values)
             order = rows.sort_order(keys, span)
@@ -562,6 +568,8 @@ class Labels:
 
 # Up to this many entries Python's own sets and dictionaries beat packing and sorting.
 _FEW = 256
+# So many scans cost less than sorting the rows once.
+_SCANS = 8
 
 
 def _unpickled(names: tuple[str, ...], values: NDArray[np.int32]) -> Labels:

@@ -81,9 +81,13 @@ def same(a: NDArray[np.int32], b: NDArray[np.int32]) -> bool:
     """Whether two C-ordered tables have the same shape and entries."""
     if a.shape != b.shape:
         return False
+    if a.nbytes <= _SMALL:
+        return a.tobytes() == b.tobytes()
     if a.size % 2 == 0:  # two entries at a time
         a, b = a.reshape(-1).view(np.int64), b.reshape(-1).view(np.int64)
-    return bool((a == b).all())
+    # in pieces: fresh memory for all answers would cost as much as the comparison
+    pieces = (slice(start, start + _PIECE) for start in range(0, len(a), _PIECE))
+    return all((a[piece] == b[piece]).all() for piece in pieces)
 
 
 def is_sorted(keys: Integers) -> bool:
@@ -93,23 +97,41 @@ def is_sorted(keys: Integers) -> bool:
 
 def first_duplicate(table: NDArray[np.int32]) -> int | None:
     """The first row that is the same as an earlier one, if there is one."""
-    columns = _columns(table)
-    if _rows_increase(columns):
+    if _rows_increase(_columns(table)):
         return None
-    span = prod(int(column.max()) - int(column.min()) + 1 for column in columns)
-    suspects = _among_all(table) if _is_dense(span, len(table)) else _sharing_a_bucket(columns)
-    (keys,), _ = pack(table[suspects])
+    (keys,), span = pack(table)
+    if not _repeat(keys, span):
+        return None
     order = np.argsort(keys, kind="stable")
     repeated = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
-    return int(suspects[order[1:][repeated]].min()) if len(repeated) else None
+    return int(order[1:][repeated].min())
 
 
-def _among_all(table: NDArray[np.int32]) -> Integers:
-    """All rows, if some of them are the same, or else none: for rows from a small range."""
-    (keys,), span = pack(table)
-    seen = np.zeros(span, bool)
-    seen[keys] = True
-    return np.arange(0 if np.count_nonzero(seen) == len(table) else len(table))
+def _repeat(keys: Integers, span: int) -> bool:
+    """Whether any key occurs twice.
+
+    Every entry signs the slot of its key. Only those that find another signature there, a fifth
+    of them, can be repeated: comparing these is a third of the work of sorting all.
+    """
+    slots, size = _slots(keys, span)
+    entries = np.arange(len(keys), dtype=np.int32)
+    signed = np.empty(size, np.int32)
+    signed[slots] = entries
+    last = signed[slots]
+    overwritten = np.flatnonzero(last != entries)
+    suspects = keys[overwritten]
+    if (suspects == keys[last[overwritten]]).any():
+        return True
+    suspects.sort()
+    return bool((suspects[1:] == suspects[:-1]).any())
+
+
+def _slots(keys: Integers, span: int) -> tuple[Integers, int]:
+    """A slot for each key, and their number: the key itself, or a hash that fits the cache."""
+    if _is_dense(span, len(keys)):
+        return keys, span
+    bits = len(keys).bit_length() + 1
+    return (keys.view(np.uint64) * _ODD >> np.uint64(64 - bits)).view(np.int64), 1 << bits
 
 
 def _rows_increase(columns: NDArray[np.int32]) -> bool:
@@ -122,25 +144,10 @@ def _rows_increase(columns: NDArray[np.int32]) -> bool:
     return bool(increase.all())
 
 
-def _sharing_a_bucket(columns: NDArray[np.int32]) -> Integers:
-    """The rows whose hash another row has too: all that could be equal, and few that are not."""
-    count = columns.shape[1]
-    bits = max(8, (4 * count).bit_length())
-    mixed = np.zeros(count, np.uint64)
-    for column in columns:
-        mixed += column.astype(np.uint64)
-        mixed *= _ODD
-        mixed ^= mixed >> np.uint64(29)
-    bucket = (mixed & np.uint64((1 << bits) - 1)).astype(np.int64)
-    last = np.empty(1 << bits, np.int32)
-    last[bucket] = np.arange(count, dtype=np.int32)
-    shared = np.zeros(1 << bits, bool)
-    shared[bucket[last[bucket] != np.arange(count, dtype=np.int32)]] = True
-    return np.flatnonzero(shared[bucket])
-
-
 # 2^64 over the golden ratio: multiples of it spread evenly (Knuth, TAOCP 3, 6.4).
 _ODD = np.uint64(0x9E3779B97F4A7C15)
+# Bytes up to which it is fastest to compare copies, and numbers that are compared together.
+_SMALL, _PIECE = 1 << 14, 1 << 18
 
 
 def sort_order(keys: Integers, span: int) -> Integers:
