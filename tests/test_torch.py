@@ -109,9 +109,10 @@ def test_vmap_over_maps():
 
 ATOM = Labels(["atom"], [[1]])
 TOGETHER = {
-    "arithmetic": lambda a, b: nablatom.abs(2 * a) / b,
-    "samples": lambda a, b: nablatom.sum_over_samples(a * b, "atom"),
-    "keys": lambda a, b: (a * b).keys_to_properties("neighbor_type"),
+    "arithmetic": lambda a, b: nablatom.abs(a) / b,
+    "keys and samples": lambda a, b: nablatom.sum_over_samples(
+        (a * b).keys_to_properties("neighbor_type"), "atom"
+    ),
     "contraction": lambda a, b: nablatom.dot(nablatom.slice(a, "samples", ATOM), b),
     "joining": lambda a, b: nablatom.mean_over_samples(
         nablatom.join([a, b], "samples", add_dimension="which"), "atom"
@@ -162,8 +163,8 @@ def test_compiled_code_is_differentiable():
 @pytest.mark.usefixtures("_fresh")
 def test_same_labels_compile_once():
     counter = torch._dynamo.testing.CompileCounterWithBackend("eager")
-    compiled = torch.compile(TOGETHER["samples"], fullgraph=True, backend=counter)
-    for seed in range(4):
+    compiled = torch.compile(TOGETHER["keys and samples"], fullgraph=True, backend=counter)
+    for seed in range(3):
         compiled(small(seed), small(seed + 10, rows=5))
     assert counter.frame_count == 1
 
@@ -172,7 +173,7 @@ def test_same_labels_compile_once():
 @pytest.mark.usefixtures("_fresh")
 def test_compiled_by_the_default_compiler():
     """Not only traced: generated, compiled and run."""
-    function = TOGETHER["samples"]
+    function = nablatom.multiply
     a, b = small(1), small(2, rows=5)
     nablatom.allclose_raise(torch.compile(function, fullgraph=True)(a, b), function(a, b))
 

@@ -41,7 +41,9 @@ def _merged(first: Labels, *others_and_sort: Any) -> tuple[Labels, list[Rows]]:
     labels = [first, *others]
     if all(other == first for other in others):
         order = first.order() if sort else np.arange(len(first))
-        return first.take(order) if sort else first, [inverse(order)] * len(labels)
+        values = first.values[order] if sort else first.values
+        # never first itself, which would keep itself alive through what it remembers
+        return first.with_entries(values), [inverse(order)] * len(labels)
     table = np.concatenate([other.values for other in labels])
     (keys,), span = rows.pack(table)
     chosen, place = rows.unique(keys, span)
