@@ -124,6 +124,8 @@ def constant(numbers: NDArray[Any], like: Array) -> Array:
     if _is_tensor(like):
         torch = _torch()
         assert torch is not None
+        # torch does not take read-only arrays
+        numbers = np.require(numbers, requirements="W")
         return torch.as_tensor(numbers, dtype=like.dtype, device=like.device)
     return numbers.astype(like.dtype, copy=False)
 

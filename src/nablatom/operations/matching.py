@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nablatom import rows as packing
 from nablatom.labels import Labels, Rows
 
-__all__ = ["Joined", "joined_labels"]
+__all__ = ["Joined", "equal_pairs", "joined_labels"]
 
 Table = NDArray[np.int32]
 
@@ -61,22 +61,29 @@ def joined_labels(parts: Sequence[Labels | None], kept: Sequence[str]) -> Joined
 def _matches(names: list[str], table: Table, labels: Labels) -> tuple[Rows, Rows]:
     """The pairs of a row of the table and an entry of the labels that agree in shared names."""
     shared = [name for name in labels.names if name in names]
-    if not shared:
-        here = np.repeat(np.arange(len(table)), len(labels))
-        return here, np.tile(np.arange(len(labels)), len(table))
     ours = table[:, [names.index(name) for name in shared]]
     theirs = labels.values[:, [labels.names.index(name) for name in shared]]
-    (a, b), _ = packing.pack(ours, theirs)
-    _check_partners(shared, (a, ours), (b, theirs))
-    order = np.argsort(b, kind="stable")
-    start, end = (np.searchsorted(b[order], a, side) for side in ("left", "right"))
-    here = np.repeat(np.arange(len(a)), end - start)
-    within = np.arange(len(here)) - np.repeat(np.cumsum(end - start) - (end - start), end - start)
-    return here, order[start[here] + within]
+    if shared:
+        _check_partners(shared, ours, theirs)
+    return equal_pairs(ours, theirs)
 
 
-def _check_partners(shared: list[str], *sides: tuple[Rows, Table]) -> None:
-    for (keys, table), (others, _) in (sides, sides[::-1]):
+def equal_pairs(a: Table, b: Table) -> tuple[Rows, Rows]:
+    """All pairs of a row of ``a`` and a row of ``b`` that are equal, in order."""
+    if a.shape[1] == 0:
+        return np.repeat(np.arange(len(a)), len(b)), np.tile(np.arange(len(b)), len(a))
+    (here, there), _ = packing.pack(a, b)
+    order = np.argsort(there, kind="stable")
+    start = np.searchsorted(there[order], here)
+    count = np.searchsorted(there[order], here, side="right") - start
+    first = np.repeat(np.arange(len(a)), count)
+    within = np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count)
+    return first, order[start[first] + within]
+
+
+def _check_partners(shared: list[str], a: Table, b: Table) -> None:
+    (here, there), _ = packing.pack(a, b)
+    for keys, others, table in ((here, there, a), (there, here, b)):
         lonely = np.flatnonzero(~np.isin(keys, others))
         if len(lonely):
             entry = ", ".join(map("{}={}".format, shared, table[lonely[0]].tolist()))
