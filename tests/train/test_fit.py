@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import ase
@@ -159,6 +160,24 @@ def test_targets_that_some_frame_lacks_are_left_out_with_a_note():
     fit = fit_linear(structures, POWER)
     assert set(fit.rows) == {"energy", "stress"}
     assert any("forces left out" in note and "frame 3, 4" in note for note in fit.notes)
+
+
+def test_compositions_that_do_not_tell_the_elements_apart_are_noted():
+    structures = [s for s in strained_cells(40, "CuAu", seed=1) if len(set(s.numbers)) == 2]
+    ordered = [s for s in structures if np.mean(s.numbers == 29) == 0.5]
+    assert len(ordered) >= 5
+    notes = fit_linear(ordered, RADIAL).notes
+    assert any("fix 1 of 2 energies of elements" in note for note in notes)
+    assert not any("energies of elements" in note for note in fit_linear(structures, RADIAL).notes)
+
+
+def test_how_it_was_fitted_is_in_the_file(tmp_path):
+    fit = fit_linear(strained_cells(10, seed=1), RADIAL, weights={"energy": 2.0, "forces": 1.0})
+    fit.model.save(tmp_path / "model.mts")
+    how = json.loads(LinearModel.load(tmp_path / "model.mts").info["fit"])
+    assert how["loss weights"] == {"energy": 2.0, "forces": 1.0}
+    assert how["regularisation"] == fit.regularisation
+    assert how["numbers"] == dict(fit.rows)
 
 
 def test_isolated_atoms_need_neither_forces_nor_stress():

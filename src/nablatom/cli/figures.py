@@ -33,6 +33,7 @@ def parity(parts: Mapping[str, Comparison]) -> str:
             label=part, rasterized=True,
         )  # fmt: skip
     axes.set(xlim=line, ylim=line, aspect="equal")
+    axes.locator_params(nbins=5)
     axes.set_xlabel(f"reference {first.target} ({first.unit})")
     axes.set_ylabel(f"predicted {first.target} ({first.unit})")
     axes.legend(frameon=False, loc="upper left", handletextpad=0.2, markerscale=1.6)
@@ -45,7 +46,8 @@ def histogram(parts: Mapping[str, Comparison]) -> str:
     first = next(iter(parts.values()))
     everything = np.concatenate([c.errors for c in parts.values()])
     reach = float(np.quantile(np.abs(everything), 0.995)) or 1.0
-    edges = np.linspace(-reach, reach, 41).tolist()
+    bins = 20 if min(len(c.errors) for c in parts.values()) < 100 else 40
+    edges = np.linspace(-reach, reach, bins + 1).tolist()
     for part, c in parts.items():
         color, _, order = STYLE[part]
         filled = part == "train"

@@ -37,7 +37,7 @@ class Terminal:
 
     def title(self, text: str, subtitle: str) -> None:
         """The first line of a verb with several steps."""
-        self._out.print(Text.assemble((text, "bold"), "  ", (subtitle, "dim")))
+        self._out.print(Text.assemble((text, "bold"), "  ", (subtitle, "dim")), soft_wrap=True)
 
     def step(self, count: int, name: str) -> None:
         """The head of a step."""

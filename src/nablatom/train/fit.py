@@ -7,6 +7,7 @@ divided by its variance and by its number of rows: with weights of one, the loss
 the fractions of variance that are left unexplained.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -144,10 +145,14 @@ def fit_descriptor(
 
 @dataclass(frozen=True, slots=True)
 class _Labels:
-    """What to fit: per target the numbers (rows, components), NaN where there is none."""
+    """What to fit: per target the numbers (rows, components), NaN where there is none.
+
+    ``weights`` multiply the rows of a target; ``shares`` are the weights as they were asked for.
+    """
 
     values: Mapping[str, Array]
     weights: Mapping[str, float]
+    shares: Mapping[str, float]
     elements: NDArray[np.int64]
     fractions: Array  # (structures, elements)
     baseline: Array  # (elements,)
@@ -175,10 +180,16 @@ def _labels(
     elements, fractions = _compositions(structures)
     baseline: Array = np.zeros(len(elements))
     if "energy" in values:
-        baseline = np.linalg.lstsq(fractions, values["energy"][:, 0])[0]
+        baseline, _, rank, _ = np.linalg.lstsq(fractions, values["energy"][:, 0])
         values["energy"] = values["energy"] - (fractions @ baseline)[:, None]
-    shares = {target: _share(weights[target], v) for target, v in values.items()}
-    return _Labels(values, shares, elements, fractions, baseline), notes
+        if rank < len(elements):
+            notes.append(
+                f"the compositions fix {rank} of {len(elements)} energies of elements; the model "
+                "is for structures with compositions like these"
+            )
+    factors = {target: _factor(weights[target], v) for target, v in values.items()}
+    shares = {target: weights[target] for target in values}
+    return _Labels(values, factors, shares, elements, fractions, baseline), notes
 
 
 def _check_weights(weights: Mapping[str, float]) -> None:
@@ -220,7 +231,7 @@ def _compositions(structures: Sequence[ase.Atoms]) -> tuple[NDArray[np.int64], A
     return elements.astype(np.int64), np.array(shares)
 
 
-def _share(weight: float, values: Array) -> float:
+def _factor(weight: float, values: Array) -> float:
     """Factor of a target's rows; a target that vanishes counts in eV, eV/Å, eV/Å³."""
     known = values[np.isfinite(values)]
     return float((weight / (float((known**2).mean()) or 1.0) / known.size) ** 0.5)
@@ -300,7 +311,7 @@ class _Problem:
             columns[..., self.places[key]] = values[target]
         return self.labels.weights[target] * columns.reshape(-1, self.width)
 
-    def model(self, weights: Array, calculator: Calculator) -> LinearModel:
+    def model(self, weights: Array, calculator: Calculator, info: Mapping[str, str]) -> LinearModel:
         """The model with these weights for the columns."""
         count = len(self.labels.elements)
         energies = self.labels.baseline + weights[:count]
@@ -310,6 +321,7 @@ class _Problem:
             TensorMap(Labels(self.names, np.array(keys)), blocks),
             dict(zip(self.labels.elements.tolist(), energies.tolist(), strict=True)),
             calculator,
+            info,
         )
 
     def _block(self, weights: Array, key: Key) -> TensorBlock:
@@ -336,7 +348,8 @@ def _fitted(
         regularisation = min(scan, key=lambda strength: scan[strength])
     weights = ridge(whole, scale, np.array([regularisation]))
     rows = {t: int(np.isfinite(v).sum()) for t, v in problem.labels.values.items()}
-    model = problem.model(weights[:, 0], calculator)
+    how = {"loss weights": problem.labels.shares, "regularisation": regularisation, "numbers": rows}
+    model = problem.model(weights[:, 0], calculator, {"fit": json.dumps(how)})
     loss = float(residual(whole, weights)[0])
     return Fit(model, regularisation, scan, loss, rows, [*notes, *_edge(regularisation, scan)])
 
