@@ -28,6 +28,7 @@ __all__ = [
     "is_array",
     "is_contiguous",
     "larger",
+    "lstsq",
     "move",
     "namespace",
     "part",
@@ -276,6 +277,19 @@ def sigmoid(array: Array) -> Array:
     return expit(array)
 
 
+def lstsq(a: Array, b: Array, rcond: float | None, driver: str | None) -> Array:
+    """The least-squares solution ``x`` of ``a x = b``; of several, the one of least norm."""
+    if not a.shape[0]:
+        return filled((a.shape[1], b.shape[1]), 0, a)
+    if isinstance(a, np.ndarray):
+        return np.linalg.lstsq(a, b, rcond)[0]
+    torch = _torch()
+    assert torch is not None
+    if driver is None and a.device.type == "cpu":
+        driver = "gelsd"  # as NumPy; torch's own choice does not look for the least norm
+    return torch.linalg.lstsq(a, b, rcond=rcond, driver=driver).solution
+
+
 def larger(array: Array, bound: float) -> Array:
     """The larger of each entry and a number; in a graph, equal ones have no slope."""
     if not _is_tensor(array):
@@ -315,8 +329,10 @@ def rowwise(function: Callable[[slice, Array | None], Array], rows: int, like: A
     ``function`` takes a slice of the rows and, where there is already a place for its result,
     that place, which it may fill and return.
     """
+    if not isinstance(like, np.ndarray):
+        return function(slice(0, rows), None)
     piece = _PIECE // max(1, like.nbytes // max(1, len(like))) + 1
-    if not isinstance(like, np.ndarray) or rows <= 2 * piece:
+    if rows <= 2 * piece:
         return function(slice(0, rows), None)
     first = function(slice(0, piece), None)
     out = np.empty((rows, *first.shape[1:]), first.dtype)

@@ -51,7 +51,8 @@ def digest(labels: Labels) -> str:
 
     entries = blake2b(labels.values.tobytes(), digest_size=16).hexdigest()
     name = f"{','.join(labels.names)}:{entries}"
-    _alive[name] = labels
+    if (first := _alive.setdefault(name, labels)) is not labels:
+        labels._memo["equal"] = first  # so that the name is known while any of them lives
     return name
 
 
