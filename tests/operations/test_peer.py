@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
+import nablatom
 from nablatom import Labels, TensorBlock, TensorMap, operations
 from peer import here, labels_there, metatensor, there
 from strategies import labels, maps
@@ -36,7 +37,7 @@ def other(tensor, seed=0):
 
 def both(function, tensor, *more):
     """The result here and the one there; where the peer fails, there is nothing to compare."""
-    ours = function(operations, tensor, *more)
+    ours = function(nablatom, tensor, *more)
     try:
         return ours, here(function(metatensor, there(tensor), *map(there, more)))
     except (ValueError, IndexError, metatensor.MetatensorError):
@@ -68,6 +69,20 @@ ROWS = {
     "sum_over_samples": lambda kit, a: kit.sum_over_samples(a, "atom"),
     "sum_over_samples, the first": lambda kit, a: kit.sum_over_samples(a, ["system"]),
     "sum_over_samples, all": lambda kit, a: kit.sum_over_samples(a, ["system", "atom"]),
+    "append_dimension": lambda kit, a: kit.append_dimension(a, "samples", "which", 4),
+    "drop_blocks": lambda kit, a: kit.drop_blocks(a, kit.Labels(["key_2"], np.array([[0], [1]]))),
+    "drop_empty_blocks": lambda kit, a: kit.drop_empty_blocks(a),
+    "filter_blocks": lambda kit, a: kit.filter_blocks(
+        a, kit.Labels(["key_1"], np.array([[-1], [0], [2]]))
+    ),
+    "insert_dimension": lambda kit, a: kit.insert_dimension(a, "properties", 1, "which", -1),
+    "permute_dimensions": lambda kit, a: kit.permute_dimensions(a, "keys", [1, 0]),
+    "remove_dimension": lambda kit, a: kit.remove_dimension(
+        kit.append_dimension(a, "samples", "which", 4), "samples", "which"
+    ),
+    "rename_dimension": lambda kit, a: kit.rename_dimension(a, "samples", "atom", "i"),
+    "zeros_like": lambda kit, a: kit.zeros_like(a, gradients=[]),
+    "ones_like": lambda kit, a: kit.ones_like(a),
     "sum_over_properties": lambda kit, a: kit.sum_over_properties(a, "n"),
     "sum_over_properties, all": lambda kit, a: kit.sum_over_properties(a, ["l", "n"]),
     "mean_over_properties": lambda kit, a: kit.mean_over_properties(flat(a), ["l"]),

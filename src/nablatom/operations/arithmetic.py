@@ -13,16 +13,27 @@ from nablatom import arrays
 from nablatom.arrays import Array
 from nablatom.block import TensorBlock
 from nablatom.operations.chain import bilinear, elementwise, linear, pointwise
+from nablatom.operations.joining import joint_keys
 from nablatom.operations.lift import blockwise
+from nablatom.operations.selection import filter_blocks
+from nablatom.tensor import TensorMap
+from nablatom.tracing import traceable
 
 __all__ = ["abs", "add", "divide", "multiply", "pow", "subtract"]
 
 
-@blockwise
-def add(a: Any, b: Any) -> TensorBlock:
+@traceable
+def add(a: Any, b: Any, *, different_keys: str = "error") -> Any:
     """The sum ``a + b`` of two maps or blocks, or of one and a real number.
 
     Gradients add up, ``da + db``; a number has none.
+
+    Parameters
+    ----------
+    different_keys
+        What happens to a key that only one of two maps has: ``"error"``, ``"union"`` (the block
+        that is missing counts as zero, so that the sum is the other one, shared) or
+        ``"intersection"`` (it is left out).
 
     Raises
     ------
@@ -32,11 +43,23 @@ def add(a: Any, b: Any) -> TensorBlock:
     Examples
     --------
     >>> import numpy as np
-    >>> from nablatom import Labels, TensorBlock
-    >>> block = TensorBlock(np.array([[1.0]]), Labels.single(), [], Labels.single())
+    >>> from nablatom import Labels, TensorMap, block_from_array
+    >>> block = block_from_array(np.array([[1.0]]))
     >>> add(block, 2).values
     array([[3.]])
+    >>> a = TensorMap(Labels(["center_type"], [[1], [6]]), [block, block])
+    >>> b = TensorMap(Labels(["center_type"], [[6], [8]]), [block, block])
+    >>> total = add(a, b, different_keys="union")
+    >>> [(key["center_type"], block.values.item()) for key, block in total.items()]
+    [(1, 1.0), (6, 2.0), (8, 1.0)]
     """
+    if different_keys == "error":
+        return _add(a, b)
+    return _on_joint_keys(_add, a, b, different_keys, alone=(_itself, _itself))
+
+
+@blockwise
+def _add(a: Any, b: Any) -> TensorBlock:
     if _is_number(a):
         return _shifted(b, lambda y: _plain(a) + y)
     if _is_number(b):
@@ -45,26 +68,51 @@ def add(a: Any, b: Any) -> TensorBlock:
     return linear(lambda x, y: x + y, a, b)
 
 
-@blockwise
-def subtract(a: Any, b: Any) -> TensorBlock:
+@traceable
+def subtract(a: Any, b: Any, *, different_keys: str = "error") -> Any:
     """The difference ``a - b`` of two maps or blocks, or of one and a real number.
 
-    Gradients subtract, ``da - db``; a number has none. Errors are those of :func:`add`.
+    Gradients subtract, ``da - db``; a number has none. Arguments and errors are those of
+    :func:`add`: with ``different_keys="union"``, a block that only ``b`` has becomes ``-b``.
     """
+    if different_keys == "error":
+        return _subtract(a, b)
+    return _on_joint_keys(_subtract, a, b, different_keys, alone=(_itself, _negative))
+
+
+@blockwise
+def _subtract(a: Any, b: Any) -> TensorBlock:
     if _is_number(a):
-        return linear(lambda y: -y, _shifted(b, lambda y: y - _plain(a)))
+        return _shifted(_negative(b), lambda y: _plain(a) + y)
     if _is_number(b):
         return _shifted(a, lambda x: x - _plain(b))
     _check_same_labels("subtract", a, b)
     return linear(lambda x, y: x - y, a, b)
 
 
-@blockwise
-def multiply(a: Any, b: Any) -> TensorBlock:
+@traceable
+def multiply(a: Any, b: Any, *, different_keys: str = "error") -> Any:
     """The product ``a b``, entry by entry, of maps or blocks, or of one and a real number.
 
     Gradients follow the product rule ``da b + a db``. Errors are those of :func:`add`.
+
+    Parameters
+    ----------
+    different_keys
+        What happens to a key that only one of two maps has: ``"error"``, or ``"intersection"``
+        (the block that is missing counts as zero, and so does the product, which is left out).
     """
+    if different_keys == "error":
+        return _multiply(a, b)
+    if different_keys == "union":
+        raise ValueError(
+            'a product with a missing block is zero and not stored: say "intersection" for that'
+        )
+    return _on_joint_keys(_multiply, a, b, different_keys, alone=(_itself, _itself))
+
+
+@blockwise
+def _multiply(a: Any, b: Any) -> TensorBlock:
     if _is_number(a):
         return linear(lambda y: _plain(a) * y, b)
     if _is_number(b):
@@ -107,6 +155,41 @@ def abs(a: TensorBlock) -> TensorBlock:
     """
     xp = arrays.namespace(a.values)
     return elementwise(xp.abs, xp.sign, a)
+
+
+Alone = Callable[[TensorBlock], TensorBlock]
+
+
+def _on_joint_keys(
+    operation: Callable[[Any, Any], Any],
+    a: TensorMap,
+    b: TensorMap,
+    different_keys: str,
+    *,
+    alone: tuple[Alone, Alone],
+) -> TensorMap:
+    """An operation where both maps have a block; ``alone`` is for those of only one of them."""
+    for x in (a, b):
+        if not isinstance(x, TensorMap):
+            raise TypeError(f"different_keys is about two maps, got a {type(x).__name__}")
+    keys = joint_keys([a.keys, b.keys], different_keys)
+    in_a, in_b = a.keys.intersection(keys), b.keys.intersection(keys)
+    shared = in_a.intersection(in_b)
+    both = operation(filter_blocks(a, shared), filter_blocks(b, shared))
+    blocks = dict(zip(shared, both, strict=True))
+    for tensor, own, change in ((a, in_a, alone[0]), (b, in_b, alone[1])):
+        for key in own.difference(shared):
+            blocks[key] = change(tensor.block(key))
+    result = TensorMap(keys, [blocks[key] for key in keys])
+    return TensorMap.unchecked(keys, result.blocks(), both.info())
+
+
+def _itself(block: TensorBlock) -> TensorBlock:
+    return block
+
+
+def _negative(block: TensorBlock) -> TensorBlock:
+    return linear(lambda x: -x, block)
 
 
 def _power(x: Array, n: Any) -> Array:

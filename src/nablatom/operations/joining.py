@@ -9,11 +9,11 @@ import numpy as np
 
 from nablatom.block import TensorBlock
 from nablatom.labels import Labels, LabelsEntry, remembered
-from nablatom.merge import merge, merged_labels
+from nablatom.merge import end_to_end, merge, merged_labels
 from nablatom.tensor import TensorMap
 from nablatom.tracing import traceable
 
-__all__ = ["join"]
+__all__ = ["join", "join_blocks", "joint_keys"]
 
 
 @traceable
@@ -48,7 +48,7 @@ def join(
         raise ValueError(f'axis must be "samples" or "properties", got {axis!r}')
     if isinstance(tensors[0], TensorBlock):
         return _joined([(i, block) for i, block in enumerate(tensors)], axis, add_dimension)
-    keys = _joint_keys([tensor.keys for tensor in tensors], different_keys)
+    keys = joint_keys([tensor.keys for tensor in tensors], different_keys)
     columns = [tensor.keys.union_and_mapping(keys)[2] for tensor in tensors]
     blocks = []
     for k in range(len(keys)):
@@ -65,7 +65,16 @@ def join(
     return TensorMap.unchecked(keys, blocks, _shared_info([dict(t.info()) for t in tensors]))
 
 
-def _joint_keys(keys: list[Labels], different_keys: str) -> Labels:
+def join_blocks(
+    blocks: Sequence[TensorBlock], axis: str, add_dimension: str | None = None
+) -> TensorBlock:
+    """One block from several, one after the other along an axis; see :func:`join`."""
+    joined: TensorBlock = join(blocks, axis, add_dimension=add_dimension)
+    return joined
+
+
+def joint_keys(keys: Sequence[Labels], different_keys: str) -> Labels:
+    """The keys that an operation on several maps has; see :func:`join`."""
     first = keys[0]
     for other in keys[1:]:
         if other.names != first.names:
@@ -83,7 +92,7 @@ def _joint_keys(keys: list[Labels], different_keys: str) -> Labels:
             f'different_keys must be "error", "intersection" or "union", got {different_keys!r}'
         )
     for other in keys[1:]:
-        if only := [*first.difference(other), *other.difference(first)]:
+        if other != first and (only := [*first.difference(other), *other.difference(first)]):
             raise ValueError(
                 f"the key {only[0].print()} is not in all maps; say different_keys="
                 '"intersection" or "union" if that is meant'
@@ -104,12 +113,6 @@ def _joined(
             raise ValueError(
                 f"{axis} must have the same dimensions, got {along[0].names} and {labels.names}"
             )
-    joint = merged_labels(along, sort=False)
-    if len(joint[0]) < sum(map(len, along)):
-        raise ValueError(
-            f"{_repeated(along).print()} is in the {axis} of more than one operand; "
-            "add_dimension tells them apart"
-        )
     across = "properties" if axis == "samples" else "samples"
     for block in blocks[1:]:
         if getattr(block, across) != getattr(blocks[0], across):
@@ -117,6 +120,11 @@ def _joined(
                 f"to join along {axis}, the {across} must be the same in the same order, got "
                 f"{getattr(blocks[0], across)!r} and {getattr(block, across)!r}"
             )
+    if axis == "samples" and len(blocks) > _FEW:
+        return end_to_end(blocks, _distinct(along))
+    joint = merged_labels(along, sort=False)
+    if len(joint[0]) < sum(map(len, along)):
+        raise _repetition(along, axis)
     same = merged_labels([getattr(block, across) for block in blocks], sort=False)
     samples, properties = (joint, same) if axis == "samples" else (same, joint)
     return merge(blocks, samples, properties, axis=axis, sort=False)
@@ -125,6 +133,26 @@ def _joined(
 @remembered
 def _numbered(labels: Labels, name: str, number: int) -> Labels:
     return labels.append(name, np.full(len(labels), number))
+
+
+# Beyond so many operands, as in a batch for training, what is joined is new every time: the plan
+# is not worth remembering.
+_FEW = 8
+
+
+def _distinct(along: list[Labels]) -> Labels:
+    """The entries of several labels in turn, which must be different."""
+    try:
+        return Labels(along[0].names, np.concatenate([labels.values for labels in along]))
+    except ValueError:
+        raise _repetition(along, "samples") from None
+
+
+def _repetition(along: list[Labels], axis: str) -> ValueError:
+    return ValueError(
+        f"{_repeated(along).print()} is in the {axis} of more than one operand; "
+        "add_dimension tells them apart"
+    )
 
 
 def _repeated(along: list[Labels]) -> LabelsEntry:

@@ -50,7 +50,8 @@ def map_blocks(
         try:
             blocks.append(operation(*here, **options))
         except (ValueError, KeyError, TypeError) as error:
-            error.add_note(f"in {operation.__name__}, in the block with {first.keys[i].print()}")
+            name = operation.__name__.strip("_")
+            error.add_note(f"in {name}, in the block with {first.keys[i].print()}")
             raise
     return TensorMap.unchecked(first.keys, blocks, first.info())
 

@@ -1,4 +1,4 @@
-"""Choosing, ordering and joining what is there."""
+"""Choosing, ordering and repeating what is there."""
 
 from __future__ import annotations
 
@@ -9,19 +9,29 @@ import numpy as np
 
 from nablatom import arrays
 from nablatom.block import TensorBlock
-from nablatom.labels import Labels, Rows, remembered
+from nablatom.labels import Labels, Rows, checked_names, remembered
 from nablatom.operations.chain import Route, gather, linear
 from nablatom.operations.lift import blockwise
 from nablatom.tensor import TensorMap
 from nablatom.tracing import traceable
 
-__all__ = ["remove_gradients", "slice", "sort"]
+__all__ = [
+    "drop_blocks",
+    "drop_empty_blocks",
+    "expand_samples",
+    "filter_blocks",
+    "remove_gradients",
+    "repeat",
+    "slice",
+    "sort",
+    "split",
+]
 
 _AXES = ("samples", "components", "properties", "keys")
 
 
 @blockwise
-def slice(a: TensorBlock, axis: str, selection: Labels | Sequence[int]) -> TensorBlock:
+def slice(tensor: TensorBlock, axis: str, selection: Labels | Sequence[int]) -> TensorBlock:
     """The entries of one axis that match a selection, in their old order.
 
     ``selection`` are labels with some of the dimensions of the axis, or indices, which also
@@ -33,13 +43,43 @@ def slice(a: TensorBlock, axis: str, selection: Labels | Sequence[int]) -> Tenso
         If the axis is not ``"samples"`` or ``"properties"``, or has no such dimension.
     IndexError
         If an index is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import Labels, block_from_array
+    >>> block = block_from_array(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), ["atom"])
+    >>> slice(block, "samples", Labels(["atom"], [[2], [1]])).values
+    array([[3., 4.],
+           [5., 6.]])
     """
     if axis == "samples":
-        return gather(a, _chosen(a.samples, selection))
+        return gather(tensor, _chosen(tensor.samples, selection))
     if axis != "properties":
         raise ValueError(f'axis must be "samples" or "properties", got {axis!r}')
-    chosen = _chosen(a.properties, selection)
-    return linear(lambda x: arrays.take(x, chosen.rows, axis=-1), a, properties=chosen.samples)
+    chosen = _chosen(tensor.properties, selection)
+    return linear(lambda x: arrays.take(x, chosen.rows, axis=-1), tensor, properties=chosen.samples)
+
+
+@traceable
+def split(tensor: Any, axis: str, selections: Sequence[Labels | Sequence[int]]) -> list[Any]:
+    """One map or block for each of several selections; see :func:`slice`.
+
+    The selections may overlap, and need not be of everything. Gradient rows follow their
+    samples. Errors are those of :func:`slice`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> block = block_from_array(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+    >>> first, last = split(block, "samples", [[0, 1], [2]])
+    >>> last.values
+    array([[5., 6.]])
+    """
+    if isinstance(selections, Labels):
+        raise TypeError("split takes a list of selections; put the labels into a list")
+    return [slice(tensor, axis, selection) for selection in selections]
 
 
 def _chosen(labels: Labels, selection: Labels | Sequence[int]) -> Route:
@@ -63,7 +103,7 @@ def _selected(labels: Labels, selection: Labels) -> Route:
 
 
 @traceable
-def sort(a: Any, axes: str | Sequence[str] = "all", descending: bool = False) -> Any:
+def sort(tensor: Any, axes: str | Sequence[str] = "all", descending: bool = False) -> Any:
     """The same entries in lexicographic order of their labels.
 
     ``axes`` are some of ``"samples"``, ``"components"``, ``"properties"`` and, for maps,
@@ -78,11 +118,9 @@ def sort(a: Any, axes: str | Sequence[str] = "all", descending: bool = False) ->
     for axis in chosen:
         if axis not in _AXES:
             raise ValueError(f"axes are {', '.join(_AXES)} or all, got {axis!r}")
-    result = _sorted(a, chosen, descending)
-    if isinstance(a, TensorMap) and "keys" in chosen:
-        order = _order(a.keys, descending)
-        blocks = result.blocks_by_id(order.tolist())
-        return TensorMap.unchecked(a.keys.take(order), blocks, a.info())
+    result = _sorted(tensor, chosen, descending)
+    if isinstance(tensor, TensorMap) and "keys" in chosen:
+        return _chosen_blocks(result, _order(tensor.keys, descending))
     return result
 
 
@@ -121,7 +159,7 @@ def _sorted_components(a: TensorBlock, descending: bool) -> TensorBlock:
 
 
 @blockwise
-def remove_gradients(a: TensorBlock, remove: str | Sequence[str] | None = None) -> TensorBlock:
+def remove_gradients(tensor: TensorBlock, remove: str | Sequence[str] | None = None) -> TensorBlock:
     """The same values without some gradients, or without any.
 
     Raises
@@ -131,6 +169,153 @@ def remove_gradients(a: TensorBlock, remove: str | Sequence[str] | None = None) 
     """
     names = [remove] if isinstance(remove, str) else remove
     for name in names or []:
-        a.gradient(name)
-    kept = {name: g for name, g in a.gradients() if names is not None and name not in names}
-    return TensorBlock.unchecked(a.values, a.samples, a.components, a.properties, kept)
+        tensor.gradient(name)
+    kept = {name: g for name, g in tensor.gradients() if names is not None and name not in names}
+    return TensorBlock.unchecked(
+        tensor.values, tensor.samples, tensor.components, tensor.properties, kept
+    )
+
+
+# -- blocks by their keys --------------------------------------------------------------
+
+
+@traceable
+def filter_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> TensorMap:
+    """The blocks whose keys match any row of a selection, in their old order.
+
+    ``keys`` are labels with some of the dimensions of the keys. The blocks are shared with
+    ``tensor``, gradients included, or else copied.
+
+    Raises
+    ------
+    ValueError
+        If the keys do not have one of the dimensions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import Labels, TensorMap, block_from_array
+    >>> blocks = [block_from_array(np.ones((n, 1))) for n in (1, 2, 3)]
+    >>> tensor = TensorMap(Labels(["o3_lambda", "center_type"], [[0, 1], [1, 1], [0, 8]]), blocks)
+    >>> print(filter_blocks(tensor, Labels(["o3_lambda"], [[0]])))
+    TensorMap with 2 blocks
+    keys: o3_lambda  center_type
+              0           1
+              0           8
+    """
+    return _chosen_blocks(tensor, tensor.keys.select(keys), copy)
+
+
+@traceable
+def drop_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> TensorMap:
+    """The blocks whose keys match no row of a selection; see :func:`filter_blocks`."""
+    kept = np.ones(len(tensor), bool)
+    kept[tensor.keys.select(keys)] = False
+    return _chosen_blocks(tensor, np.flatnonzero(kept), copy)
+
+
+@traceable
+def drop_empty_blocks(tensor: TensorMap, copy: bool = False) -> TensorMap:
+    """The blocks that have samples, components and properties at all, shared or copied."""
+    kept = [i for i, block in enumerate(tensor) if all(block.shape)]
+    return _chosen_blocks(tensor, np.array(kept, np.int64), copy)
+
+
+def _chosen_blocks(tensor: TensorMap, indices: Rows, copy: bool = False) -> TensorMap:
+    blocks = tensor.blocks_by_id(indices.tolist())
+    blocks = [block.copy() for block in blocks] if copy else blocks
+    return TensorMap.unchecked(tensor.keys.take(indices), blocks, tensor.info())
+
+
+# -- more rows than there were ---------------------------------------------------------
+
+
+@blockwise
+def repeat(
+    tensor: TensorBlock, repeats: int | Sequence[int], dimension: str = "repeat"
+) -> TensorBlock:
+    """Every sample several times in a row, counted by a new last dimension of the samples.
+
+    Each repetition has its own gradient rows.
+
+    Parameters
+    ----------
+    repeats
+        How many times: one number, or one for each sample (0 leaves it out).
+    dimension
+        The name of the new dimension.
+
+    Raises
+    ------
+    ValueError
+        If a number is negative, or if there is not one for each sample.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> block = block_from_array(np.array([[1.0], [2.0]]), ["system"])
+    >>> print(repeat(block, [1, 2], "copy").samples)
+    Labels(
+        system  copy
+          0      0
+          1      0
+          1      1
+    )
+    """
+    times = np.asarray(arrays.to_numpy(repeats))
+    if times.dtype.kind not in "iu" or (times < 0).any():
+        raise ValueError(f"repeats must be whole numbers from 0, got {repeats}")
+    if times.shape not in ((), (len(tensor),)):
+        raise ValueError(
+            f"repeats must be one number or one for each of the {len(tensor)} samples, got "
+            f"{times.shape}"
+        )
+    rows = np.repeat(np.arange(len(tensor)), times)
+    first = np.searchsorted(rows, rows)
+    names = checked_names((*tensor.samples.names, dimension))
+    count = (np.arange(len(rows)) - first).astype(np.int32)
+    values = np.concatenate([tensor.samples.values[rows], count[:, None]], axis=1)
+    return gather(tensor, Route(Labels.unchecked(names, values), rows))
+
+
+@blockwise
+def expand_samples(tensor: TensorBlock, samples: Labels) -> TensorBlock:
+    """A row for each of these samples: that of the sample it belongs to.
+
+    Something known for each system is brought to each of its atoms, the opposite of a sum over
+    atoms. Each row has its own gradient rows.
+
+    Parameters
+    ----------
+    samples
+        Labels with all dimensions of the samples, by which the row is found, and others.
+
+    Raises
+    ------
+    ValueError
+        If a dimension is missing, or if a sample belongs to none that is there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import Labels, block_from_array
+    >>> energies = block_from_array(np.array([[1.0], [2.0]]), ["system"])
+    >>> atoms = Labels(["system", "atom"], [[0, 0], [1, 0], [1, 1]])
+    >>> expand_samples(energies, atoms).values
+    array([[1.],
+           [2.],
+           [2.]])
+    """
+    return gather(tensor, _expanded(tensor.samples, samples))
+
+
+@remembered
+def _expanded(labels: Labels, samples: Labels) -> Route:
+    if missing := [name for name in labels.names if name not in samples.names]:
+        raise ValueError(f"the samples need the dimension {missing[0]!r}, got {samples.names}")
+    distinct, place = samples.unique(labels.names)
+    found = labels.union_and_mapping(distinct)[2]
+    if len(others := np.flatnonzero(found >= len(labels))):
+        raise ValueError(f"there is no row for {distinct[int(others[0])]} among the samples")
+    return Route(samples, found[place])
