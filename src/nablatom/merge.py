@@ -13,6 +13,7 @@ from nablatom.labels import Labels, Rows, remembered
 
 __all__ = [
     "check_components",
+    "end_to_end",
     "inverse",
     "merge",
     "merged_labels",
@@ -106,6 +107,31 @@ def merge(
         together = stacked_labels if axis == "samples" else merged_labels
         gradients[name] = merge(parts, together(moved, sort=sort), properties, axis=axis, sort=sort)
     return TensorBlock.unchecked(values, samples[0], blocks[0].components, properties[0], gradients)
+
+
+def end_to_end(blocks: Sequence[TensorBlock], samples: Labels) -> TensorBlock:
+    """One block with the rows of several in turn; their properties must be the same.
+
+    What :func:`merge` gives along samples without sorting, with nothing remembered: a batch of
+    many small blocks is a new one every time, and its labels cost little.
+    """
+    check_components(blocks)
+    first = blocks[0]
+    starts = _starts([len(block) for block in blocks])
+    gradients = {}
+    for name in shared_gradients(blocks):
+        parts = [block.gradient(name) for block in blocks]
+        tables = [part.samples.values for part in parts]
+        table = np.concatenate(tables)
+        table[:, 0] += np.repeat(starts, [len(rows) for rows in tables]).astype(np.int32)
+        gradients[name] = end_to_end(parts, parts[0].samples.with_entries(table))
+    values = arrays.namespace(first.values).concat([block.values for block in blocks], axis=0)
+    return TensorBlock.unchecked(values, samples, first.components, first.properties, gradients)
+
+
+def _starts(lengths: Sequence[int]) -> Rows:
+    """Where each of several parts begins when they stand one after the other."""
+    return np.cumsum([0, *lengths[:-1]])
 
 
 def shared_gradients(blocks: Sequence[TensorBlock]) -> list[str]:
