@@ -57,7 +57,7 @@ def keys_to_properties(
 
 @traceable
 def components_to_properties(blocks: list[TensorBlock], names: list[str]) -> list[TensorBlock]:
-    """Components moved, in this order, before the property dimensions."""
+    """Components moved before the property dimensions, one after the other."""
     return [_moved_components(block, names) for block in blocks]
 
 
@@ -129,7 +129,7 @@ def _moved_components(block: TensorBlock, names: list[str]) -> TensorBlock:
     components = block.components
     here = [c.names[0] for c in components]
     kept = [c for c in components if c.names[0] not in names]
-    moved = [components[here.index(name)] for name in names]
+    moved = [components[here.index(name)] for name in names[::-1]]
     labels = [*moved, block.properties]
     grid = np.indices([len(part) for part in labels]).reshape(len(labels), -1)
     table = np.concatenate([part.values[at] for part, at in zip(labels, grid, strict=True)], axis=1)

@@ -175,6 +175,41 @@ class TensorMap:
     def __getitem__(self, selection: Selection) -> TensorBlock:
         return self.block(selection)
 
+    def loc(self, **selection: int | Sequence[int] | slice) -> TensorMap:
+        """The blocks whose keys have these values, and the part of them that has.
+
+        Parameters
+        ----------
+        **selection
+            For dimensions of the keys, which choose blocks, and of samples, components or
+            properties, which choose a part of every block, by name: a value, several values, or
+            a slice *of values*, without its end. Blocks are shared, parts are views where their
+            entries are evenly spaced. What is not there is not found, and no error.
+
+        Raises
+        ------
+        ValueError
+            If neither the keys nor the blocks have such a dimension.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> block = TensorBlock(np.ones((2, 1)), Labels.range("atom", 2), [], Labels.single())
+        >>> keys = Labels(["o3_lambda", "center_type"], [[0, 8], [1, 8], [2, 8], [0, 1]])
+        >>> tensor = TensorMap(keys, [block] * 4)
+        >>> print(tensor.loc(center_type=8, o3_lambda=[0, 1]))
+        TensorMap with 2 blocks
+        keys: o3_lambda  center_type
+                  0           8
+                  1           8
+        >>> tensor.loc(o3_lambda=2, atom=1).block().shape
+        (1, 1)
+        """
+        from nablatom.operations.queries import loc
+
+        part: TensorMap = loc(self, selection)
+        return part
+
     # -- names and information ---------------------------------------------------------
 
     def _first(self, what: str) -> TensorBlock:
@@ -277,7 +312,7 @@ class TensorMap:
         return TensorMap.unchecked(*moved, self._info)
 
     def components_to_properties(self, dimensions: str | Sequence[str]) -> TensorMap:
-        """Components moved, in the order given, before the property dimensions."""
+        """Components moved before the property dimensions, each in turn: the last comes first."""
         names = _listed(dimensions)
         for name in names:
             if self._blocks and name not in self.component_names:
@@ -309,6 +344,10 @@ class TensorMap:
         moved = TensorMap(self._keys, [block.to(*args, **target) for block in self._blocks])
         moved._info = dict(self._info)
         return moved
+
+    def pin_memory(self) -> TensorMap:
+        """A copy in page-locked memory, from which a GPU fetches without waiting."""
+        return TensorMap.unchecked(self._keys, [b.pin_memory() for b in self._blocks], self._info)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TensorMap.unchecked, (self._keys, self._blocks, self._info)

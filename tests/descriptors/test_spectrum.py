@@ -454,7 +454,7 @@ def test_calculators_are_plain_values():
     a, b = PowerSpectrum(cutoff=4.0), PowerSpectrum(cutoff=4.0)
     assert a == b
     assert len({a, b, PowerSpectrum(cutoff=5.0)}) == 2
-    assert repr(a).startswith("PowerSpectrum(cutoff=4.0, width=None, max_radial=")
+    assert repr(a).startswith("PowerSpectrum(cutoff=4.0, width=1.5, max_radial=")
     with pytest.raises(AttributeError):
         a.cutoff = 3.0
 

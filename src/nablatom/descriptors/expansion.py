@@ -56,8 +56,8 @@ class SphericalExpansion:
               1         1          29            29
     """
 
-    cutoff: float = 6.0
-    width: float | None = None
+    cutoff: float = 5.5
+    width: float | None = 1.5
     max_radial: int = 5
     max_angular: int = 6
 

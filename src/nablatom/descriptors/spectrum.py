@@ -48,8 +48,8 @@ class RadialSpectrum:
         gradients: ['positions']
     """
 
-    cutoff: float = 6.0
-    width: float | None = None
+    cutoff: float = 5.5
+    width: float | None = 1.5
     max_radial: int = 5
 
     def __post_init__(self) -> None:
@@ -105,8 +105,8 @@ class PowerSpectrum:
     Bartók, Kondor, Csányi, Phys. Rev. B 87, 184115 (2013).
     """
 
-    cutoff: float = 6.0
-    width: float | None = None
+    cutoff: float = 5.5
+    width: float | None = 1.5
     max_radial: int = 5
     max_angular: int = 6
     radial: bool = True
