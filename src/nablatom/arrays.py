@@ -32,6 +32,7 @@ __all__ = [
     "move",
     "namespace",
     "part",
+    "pinned",
     "place_rows",
     "product",
     "rowwise",
@@ -129,6 +130,11 @@ def constant(numbers: NDArray[Any], like: Array) -> Array:
         numbers = np.require(numbers, requirements="W")
         return torch.as_tensor(numbers, dtype=like.dtype, device=like.device)
     return numbers.astype(like.dtype, copy=False)
+
+
+def pinned(array: Array) -> Array:
+    """The same numbers where a GPU can fetch them; NumPy arrays stay where they are."""
+    return array.pin_memory() if _is_tensor(array) else array
 
 
 def copied(array: Array) -> Array:

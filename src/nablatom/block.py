@@ -249,6 +249,10 @@ class TensorBlock:
             register()
         return moved
 
+    def pin_memory(self) -> TensorBlock:
+        """A copy in page-locked memory, from which a GPU fetches without waiting."""
+        return self._with(arrays.pinned)
+
     def __reduce__(self) -> tuple[Any, ...]:
         parts = (self._values, self._samples, self._components, self._properties, self._gradients)
         return TensorBlock.unchecked, parts

@@ -24,15 +24,20 @@ from nablatom.nn.activations import (
     SiLU,
     Tanh,
 )
+from nablatom.nn.dataset import Dataset, IndexedDataset
 from nablatom.nn.equivariant import EquivariantTransformation
 from nablatom.nn.layer_norm import InvariantLayerNorm, LayerNorm
 from nablatom.nn.linear import EquivariantLinear, Linear
+from nablatom.nn.loader import DataLoader, group, group_and_join
 from nablatom.nn.module_map import ModuleMap, Sequential
 from nablatom.nn.state import load_state, save_state
 
 __all__ = [
+    "DataLoader",
+    "Dataset",
     "EquivariantLinear",
     "EquivariantTransformation",
+    "IndexedDataset",
     "InvariantLayerNorm",
     "InvariantReLU",
     "InvariantSiLU",
@@ -44,6 +49,8 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Tanh",
+    "group",
+    "group_and_join",
     "load_state",
     "save_state",
 ]
