@@ -218,11 +218,10 @@ def take(array: Array, rows: Rows, axis: int = 0) -> Array:
 
 def part(array: Array, rows: Rows, axis: int = 0) -> Array:
     """The given entries of one axis: a view where they are evenly spaced, else a copy."""
-    steps = np.unique(np.diff(rows))
-    if len(rows) < 1 or len(steps) > 1 or (len(steps) and steps[0] < 1):
+    step = int(rows[1] - rows[0]) if len(rows) > 1 else 1
+    if step < 1 or bool((np.diff(rows) != step).any()):
         return take(array, rows, axis)
-    step = int(steps[0]) if len(steps) else 1
-    evenly = slice(int(rows[0]), int(rows[-1]) + 1, step)
+    evenly = slice(int(rows[0]), int(rows[-1]) + 1, step) if len(rows) else slice(0)
     return array[(slice(None),) * (axis % array.ndim) + (evenly,)]
 
 

@@ -144,6 +144,37 @@ class TensorBlock:
     def __len__(self) -> int:
         return len(self._values)
 
+    def loc(self, **selection: int | Sequence[int] | slice) -> TensorBlock:
+        """The part whose labels have these values: a view where they are evenly spaced.
+
+        Parameters
+        ----------
+        **selection
+            For dimensions of samples, components or properties by name: a value, several
+            values, or a slice *of values*, without its end. The entries keep their order; what
+            is not there is not found, and no error.
+
+        Raises
+        ------
+        ValueError
+            If no axis of the block has such a dimension, or more than one.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> atoms = Labels(["system", "atom"], [[0, 0], [0, 1], [0, 2], [1, 0]])
+        >>> block = TensorBlock(np.array([[0.0], [1.0], [2.0], [3.0]]), atoms, [], Labels.single())
+        >>> block.loc(system=0, atom=slice(0, 2)).values
+        array([[0.],
+               [1.]])
+        >>> block.loc(atom=[0, 7]).samples["system"]
+        array([0, 1], dtype=int32)
+        """
+        from nablatom.operations.queries import loc
+
+        part: TensorBlock = loc(self, selection)
+        return part
+
     # -- gradients ---------------------------------------------------------------------
 
     def add_gradient(self, parameter: str, gradient: TensorBlock) -> None:

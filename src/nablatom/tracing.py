@@ -194,7 +194,8 @@ def _described(x: Any, tensors: list[Any], name: Callable[[Any], str]) -> Descri
     if hasattr(x, "requires_grad"):
         tensors.append(x)
         return ("tensor",)
-    return ("plain", x)
+    # Dynamo does not take None for something plain
+    return ("none",) if x is None else ("plain", x)
 
 
 def _restored(
@@ -214,4 +215,6 @@ def _restored(
     if kind in ("list", "tuple"):
         items = [_restored(item, tensors, labels) for item in description[1]]
         return items if kind == "list" else tuple(items)
-    return next(tensors) if kind == "tensor" else description[1]
+    if kind == "tensor":
+        return next(tensors)
+    return None if kind == "none" else description[1]
