@@ -32,6 +32,7 @@ __all__ = [
     "move",
     "namespace",
     "part",
+    "permuted",
     "pinned",
     "place_rows",
     "product",
@@ -241,6 +242,11 @@ def transposed(matrix: Array) -> Array:
     return matrix.T
 
 
+def permuted(array: Array, order: tuple[int, ...]) -> Array:
+    """The same numbers with the axes in another order."""
+    return array.permute(order) if _is_tensor(array) else array.transpose(order)
+
+
 def add_rows(array: Array, rows: Rows, length: int) -> Array:
     """``out[rows[i]] += array[i]`` into ``length`` rows of zeros."""
     shape = (length, *array.shape[1:])
@@ -266,7 +272,7 @@ def _add_many_rows(array: Array, rows: Rows, length: int) -> Array:
 
 def einsum(subscripts: str, *operands: Array) -> Array:
     """Products summed over axes, in the notation of ``numpy.einsum``."""
-    if isinstance(operands[0], np.ndarray):
+    if not _is_tensor(operands[0]):
         return np.einsum(subscripts, *operands)
     torch = _torch()
     assert torch is not None

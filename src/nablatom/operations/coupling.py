@@ -26,7 +26,7 @@ from nablatom.labels import Labels, Rows, remembered
 from nablatom.merge import merge, merged_labels, stacked_labels
 from nablatom.operations.chain import Route, bilinear, gather
 from nablatom.operations.matching import equal_pairs
-from nablatom.operations.products import contract
+from nablatom.operations.products import by_matrix
 from nablatom.tensor import TensorMap
 from nablatom.tracing import traceable
 
@@ -168,14 +168,15 @@ def _coupled(a: TensorMap, b: TensorMap, pair: _Pair, suffixes: tuple[str, str])
         _check_components(block, degree)
     x, y = _on_shared_samples(x, y)
     (l1, _), (l2, _) = pair.left, pair.right
-    # (m1, μ, m2): the order in which the products below need the fewest copies
-    coefficients = np.swapaxes(clebsch_gordan(l1, l2, pair.degree), 1, 2)
-    coefficients = arrays.constant(coefficients, like=x.values)
+    coefficients = arrays.constant(_matrix(l1, l2, pair.degree), like=x.values)
     size = len(x.properties) * len(y.properties)
 
     def product(x: Array, y: Array) -> Array:
-        z = contract(("an", "amb", "bk"), "mnk", (x, coefficients, y))
-        return z.reshape((*z.shape[:-2], size))
+        half = by_matrix(x.swapaxes(-1, -2), coefficients)  # (…, n1, μ m2)
+        half = half.reshape((*half.shape[:-1], 2 * pair.degree + 1, 2 * l2 + 1)).swapaxes(-2, -3)
+        half = half.reshape((*half.shape[:-3], half.shape[-3] * half.shape[-2], 2 * l2 + 1))
+        whole = half @ y  # (…, μ n1, n2)
+        return whole.reshape((*whole.shape[:-2], 2 * pair.degree + 1, size))
 
     return bilinear(
         product,
@@ -306,6 +307,13 @@ def clebsch_gordan(l1: int, l2: int, degree: int) -> NDArray[np.float64]:
     )
     result.flags.writeable = False
     return result
+
+
+@cache
+def _matrix(l1: int, l2: int, degree: int) -> NDArray[np.float64]:
+    """The coefficients as a matrix from ``m1`` to all ``(μ, m2)``."""
+    coefficients = np.swapaxes(clebsch_gordan(l1, l2, degree), 1, 2)
+    return coefficients.reshape(2 * l1 + 1, -1)
 
 
 def _complex(l1: int, m1: int, l2: int, m2: int, l: int) -> float:

@@ -15,7 +15,7 @@ from nablatom.block import TensorBlock
 from nablatom.labels import Labels
 from nablatom.operations.chain import linear
 from nablatom.operations.decomposition import MODE, check_count, signs
-from nablatom.operations.products import contract
+from nablatom.operations.products import by_matrix
 from nablatom.tensor import TensorMap
 
 __all__ = ["PCA", "Covariance", "pca"]
@@ -111,7 +111,7 @@ def _restored(block: TensorBlock, mean: TensorBlock, modes: TensorBlock) -> Tens
 
 def _moved(block: TensorBlock, matrix: Array, shift: Array, properties: Labels) -> TensorBlock:
     """``x matrix + shift``, and ``dx matrix`` of the gradients."""
-    turned = linear(lambda x: contract(("a", "ab"), "b", (x, matrix)), block, properties=properties)
+    turned = linear(lambda x: by_matrix(x, matrix), block, properties=properties)
     return TensorBlock.unchecked(
         turned.values + shift[0],
         turned.samples,

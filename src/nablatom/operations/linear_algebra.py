@@ -20,7 +20,7 @@ from nablatom.labels import Labels
 from nablatom.merge import shared_gradients
 from nablatom.operations.chain import aligned, linear
 from nablatom.operations.lift import blockwise
-from nablatom.operations.products import contract
+from nablatom.operations.products import by_matrix
 
 __all__ = ["lstsq", "matmul", "ridge", "solve"]
 
@@ -66,7 +66,7 @@ def matmul(a: TensorBlock, matrix: Any, *, properties: Labels | None = None) -> 
     properties = Labels.range("property", columns) if properties is None else properties
     if len(properties) != columns:
         raise ValueError(f"the matrix has {columns} columns, but properties are {properties!r}")
-    return linear(lambda x: contract(("a", "ab"), "b", (x, numbers)), a, properties=properties)
+    return linear(lambda x: by_matrix(x, numbers), a, properties=properties)
 
 
 def _labelled(

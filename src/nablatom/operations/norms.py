@@ -62,11 +62,11 @@ def _length(x: Array, axes: tuple[int, ...]) -> Array:
 def _slope(x: Array, dx: Array, axes: tuple[int, ...]) -> Array:
     xp = arrays.namespace(x)
     square, _ = _square(x, axes)  # zeros: x dx is zero too
-    return xp.sum(x * dx, axis=axes) / xp.sqrt(square)
+    return (x * dx).sum(axis=axes) / xp.sqrt(square)
 
 
 def _square(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
     """The square of the length, or 1 where it is zero, which has a root to differentiate."""
-    square = arrays.namespace(x).sum(x * x, axis=axes)
+    square = (x * x).sum(axis=axes)
     zero = square == 0
     return square + zero, zero

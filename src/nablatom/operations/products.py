@@ -16,7 +16,7 @@ from typing import NamedTuple
 from nablatom import arrays
 from nablatom.arrays import Array
 
-__all__ = ["contract"]
+__all__ = ["by_matrix", "contract"]
 
 
 def contract(letters: Sequence[str], result: str, x: Sequence[Array]) -> Array:
@@ -39,71 +39,83 @@ def contract(letters: Sequence[str], result: str, x: Sequence[Array]) -> Array:
     return whole if here == result else arrays.einsum(f"...{here}->...{result}", whole)
 
 
+def by_matrix(x: Array, matrix: Array) -> Array:
+    """``x @ matrix`` for any number of axes on the left, as one product instead of many small."""
+    if x.ndim == 2:
+        return x @ matrix
+    lead = x.shape[:-1]
+    return (x.reshape((prod(lead), x.shape[-1])) @ matrix).reshape((*lead, matrix.shape[-1]))
+
+
 def _pair(a: str, b: str, result: str, x: Array, y: Array) -> Array:
-    plan = _plan(a, b, result)
-    if plan is None:
-        return arrays.einsum(f"...{a},...{b}->...{result}", x, y)
-    x = x if plan.left == a else arrays.einsum(f"...{a}->...{plan.left}", x)
-    y = y if plan.right == b else arrays.einsum(f"...{b}->...{plan.right}", y)
-    xp = arrays.namespace(x)
-    x_lead, y_lead = x.shape[: x.ndim - len(plan.left)], y.shape[: y.ndim - len(plan.right)]
-    axes = (*x.shape[len(x_lead) :], *y.shape[len(y_lead) :])
-    size = dict(zip(plan.left + plan.right, axes, strict=True))
-    batch, rows, inner, columns = (
-        [size[c] for c in group] for group in (plan.batch, plan.rows, plan.inner, plan.columns)
-    )
-    x = xp.permute_dims(x, (*range(len(x_lead)), *[len(x_lead) + i for i in plan.to_left]))
-    y = xp.permute_dims(y, (*range(len(y_lead)), *[len(y_lead) + i for i in plan.to_right]))
-    x = x.reshape((*x_lead, *batch, prod(rows), prod(inner)))
-    y = y.reshape((*y_lead, *batch, prod(inner), prod(columns)))
-    product = _matmul(x, y)
-    lead = product.shape[: product.ndim - len(batch) - 2]
-    product = product.reshape((*lead, *batch, *rows, *columns))
-    return xp.permute_dims(product, (*range(len(lead)), *[len(lead) + i for i in plan.to_result]))
-
-
-class _Plan(NamedTuple):
-    """How a product of two arrays becomes one of matrices, for every entry of ``batch``."""
-
-    left: str
-    right: str
-    batch: str
-    rows: str
-    inner: str
-    columns: str
-    to_left: tuple[int, ...]
-    to_right: tuple[int, ...]
-    to_result: tuple[int, ...]
-
-
-@cache
-def _plan(a: str, b: str, result: str) -> _Plan | None:
-    """None where there is nothing for a matrix product to sum over, or nothing to sum for."""
     # axes that only one array has and nobody wants are summed beforehand, diagonals taken
     left = "".join(c for c in dict.fromkeys(a) if c in b or c in result)
     right = "".join(c for c in dict.fromkeys(b) if c in a or c in result)
-    batch = "".join(c for c in result if c in left and c in right)
-    rows = "".join(c for c in result if c in left and c not in right)
-    columns = "".join(c for c in result if c in right and c not in left)
-    inner = "".join(c for c in left if c in right and c not in result)
+    x = x if left == a else arrays.einsum(f"...{a}->...{left}", x)
+    y = y if right == b else arrays.einsum(f"...{b}->...{right}", y)
+    plan = _plan(left, right, result, x.ndim, y.ndim)
+    if plan is None:
+        return arrays.einsum(f"...{left},...{right}->...{result}", x, y)
+    x, rows, _ = _as_matrices(x, plan.left)
+    y, _, columns = _as_matrices(y, plan.right)
+    product = by_matrix(x, y) if y.ndim == 2 else x @ y
+    if len(rows) != 1 or len(columns) != 1:
+        product = product.reshape((*product.shape[:-2], *rows, *columns))
+    order = plan.to_result
+    if order is None:
+        return product
+    lead = product.ndim - len(order)
+    return arrays.permuted(product, (*range(lead), *[lead + i for i in order]))
+
+
+class _Side(NamedTuple):
+    """How an array becomes matrices: the order of its axes, how many lead, how many are rows."""
+
+    order: tuple[int, ...] | None
+    lead: int
+    rows: int
+
+
+class _Plan(NamedTuple):
+    """How a product of two arrays becomes one of matrices."""
+
+    left: _Side
+    right: _Side
+    to_result: tuple[int, ...] | None
+
+
+@cache
+def _plan(a: str, b: str, result: str, x_axes: int, y_axes: int) -> _Plan | None:
+    """None where there is nothing for a matrix product to sum over, or nothing to sum for."""
+    batch = "".join(c for c in result if c in a and c in b)
+    rows = "".join(c for c in result if c in a and c not in b)
+    columns = "".join(c for c in result if c in b and c not in a)
+    inner = "".join(c for c in a if c in b and c not in result)
     if not inner or not rows + columns:
         return None
     return _Plan(
-        left,
-        right,
-        batch,
-        rows,
-        inner,
-        columns,
-        tuple(left.index(c) for c in batch + rows + inner),
-        tuple(right.index(c) for c in batch + inner + columns),
-        tuple((batch + rows + columns).index(c) for c in result),
+        _side(a, batch, rows, inner, x_axes),
+        _side(b, batch, inner, columns, y_axes),
+        _unless_same(tuple((batch + rows + columns).index(c) for c in result)),
     )
 
 
-def _matmul(x: Array, y: Array) -> Array:
-    """Matrix products; one large instead of many small ones where one side is always the same."""
-    if y.ndim == 2 and x.ndim > 2:
-        lead = x.shape[:-1]
-        return (x.reshape((prod(lead), x.shape[-1])) @ y).reshape((*lead, y.shape[-1]))
-    return x @ y
+def _side(letters: str, batch: str, rows: str, columns: str, axes: int) -> _Side:
+    lead = axes - len(letters)
+    order = (*range(lead), *[lead + letters.index(c) for c in batch + rows + columns])
+    return _Side(_unless_same(order), lead + len(batch), len(rows))
+
+
+def _unless_same(order: tuple[int, ...]) -> tuple[int, ...] | None:
+    return None if order == tuple(range(len(order))) else order
+
+
+def _as_matrices(x: Array, side: _Side) -> tuple[Array, tuple[int, ...], tuple[int, ...]]:
+    """One axis of rows and one of columns, and the axes that they were."""
+    if side.order is not None:
+        x = arrays.permuted(x, side.order)
+    shape, middle = tuple(x.shape), side.lead + side.rows
+    rows, columns = shape[side.lead : middle], shape[middle:]
+    if len(rows) != 1 or len(columns) != 1:
+        x = x.reshape((*shape[: side.lead], prod(rows), prod(columns)))
+    return x, rows, columns
