@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from nablatom import arrays
+from nablatom.arrays import Array
 from nablatom.block import TensorBlock
 from nablatom.operations.chain import elementwise
 from nablatom.operations.lift import blockwise
@@ -153,16 +154,19 @@ def clip(a: TensorBlock, low: float | None = None, high: float | None = None) ->
     high = None if high is None else _number("the upper bound of clip", high)
     if low is not None and high is not None and not low <= high:
         raise ValueError(f"the bounds of clip must be in order, got low={low} and high={high}")
-    a = a if low is None else _at_least(a, low)
-    return a if high is None else _at_most(a, high)
+
+    def bounded(x: Array) -> Array:
+        x = x if low is None else arrays.larger(x, low)
+        return x if high is None else arrays.smaller(x, high)
+
+    def inside(x: Array) -> Array:
+        return (low is None or x > low) & (high is None or x < high)
+
+    return elementwise(bounded, inside, a)
 
 
 def _at_least(a: TensorBlock, bound: Any) -> TensorBlock:
     return elementwise(lambda x: arrays.larger(x, bound), lambda x: x > bound, a)
-
-
-def _at_most(a: TensorBlock, bound: Any) -> TensorBlock:
-    return elementwise(lambda x: arrays.smaller(x, bound), lambda x: x < bound, a)
 
 
 def _number(what: str, x: Any) -> Any:

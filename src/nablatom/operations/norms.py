@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from string import ascii_letters
 
 from nablatom import arrays
 from nablatom.arrays import Array
 from nablatom.block import TensorBlock
 from nablatom.operations.chain import pointwise
 from nablatom.operations.lift import blockwise
+from nablatom.operations.products import contract
 
 __all__ = ["norm"]
 
@@ -43,30 +45,33 @@ def norm(a: TensorBlock, components: str | Sequence[str] | None = None) -> Tenso
     names = {components} if isinstance(components, str) else set(components or present)
     if not names:
         raise ValueError("norm is taken over components, and these blocks have none")
-    for name in names:
-        if name not in present:
-            raise ValueError(f"no component {name!r} to take the norm over: they are {present}")
-    axes = tuple(present.index(name) - len(present) - 1 for name in names)
-    kept = [c for c, name in zip(a.components, present, strict=True) if name not in names]
-    return pointwise(
-        lambda x: _length(x, axes), lambda x, dx: _slope(x, dx, axes), a, components=kept
+    if missing := sorted(names - set(present)):
+        raise ValueError(f"no component {missing[0]!r} to take the norm over: they are {present}")
+    kept = [component for component in a.components if component.names[0] not in names]
+    letters = dict(zip(present, ascii_letters, strict=False))
+    x = "".join(letters.values()) + _PROPERTIES
+    left = "".join(letters[c.names[0]] for c in kept) + _PROPERTIES
+    sizes = [
+        1 if name in names else size for name, size in zip(present, a.shape[1:-1], strict=True)
+    ]
+
+    def scalar_products(u: Array, v: Array) -> Array:
+        return contract((x, x), left, (u, v))
+
+    length, safe = _lengths(scalar_products(a.values, a.values))
+    # the direction of a vector is worked out once, not once for each of its gradient rows
+    direction = a.values / safe.reshape((len(a), *sizes, a.shape[-1]))
+    directions = TensorBlock.unchecked(
+        direction, a.samples, tuple(a.components), a.properties, dict(a.gradients())
     )
+    return pointwise(lambda _: length, scalar_products, directions, components=kept)
 
 
-def _length(x: Array, axes: tuple[int, ...]) -> Array:
-    xp = arrays.namespace(x)
-    square, zero = _square(x, axes)
-    return xp.sqrt(square) * ~zero
+_PROPERTIES = ascii_letters[-1]
 
 
-def _slope(x: Array, dx: Array, axes: tuple[int, ...]) -> Array:
-    xp = arrays.namespace(x)
-    square, _ = _square(x, axes)  # zeros: x dx is zero too
-    return (x * dx).sum(axis=axes) / xp.sqrt(square)
-
-
-def _square(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
-    """The square of the length, or 1 where it is zero, which has a root to differentiate."""
-    square = (x * x).sum(axis=axes)
+def _lengths(square: Array) -> tuple[Array, Array]:
+    """The roots, and the same with 1 for 0: something to divide by, and with a slope."""
     zero = square == 0
-    return square + zero, zero
+    safe = arrays.namespace(square).sqrt(square + zero)
+    return safe * ~zero, safe
