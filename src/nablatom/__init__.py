@@ -8,6 +8,8 @@ derivatives along. From the bottom up:
     The nouns: :class:`Labels`, :class:`TensorBlock`, :class:`TensorMap`.
 ``io``
     Bytes ⇄ nouns: :func:`load`, :func:`save`.
+``conversion``
+    Nouns ⇄ the data of metatensor, xarray, pandas and of any library that speaks DLPack.
 ``operations``
     TensorMap → TensorMap, gradients included.
 ``systems``, ``descriptors``
@@ -30,7 +32,16 @@ from nablatom.labels import Labels, LabelsEntry
 from nablatom.tensor import TensorMap
 
 if TYPE_CHECKING:
-    from nablatom.io import (
+    from nablatom.conversion import (
+    from_dlpack,
+    from_metatensor,
+    from_xarray,
+    to_dlpack,
+    to_metatensor,
+    to_pandas,
+    to_xarray,
+)
+from nablatom.io import (
         load,
         load_block,
         load_block_buffer,
@@ -150,6 +161,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "from_dlpack",
+    "from_metatensor",
+    "from_xarray",
+    "to_dlpack",
+    "to_metatensor",
+    "to_pandas",
+    "to_xarray",
     "PCA",
     "Covariance",
     "Labels",

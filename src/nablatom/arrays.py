@@ -25,6 +25,7 @@ __all__ = [
     "dtype_name",
     "einsum",
     "filled",
+    "imported",
     "is_array",
     "is_contiguous",
     "larger",
@@ -112,6 +113,17 @@ def move(
             raise ValueError(f'NumPy arrays live on the CPU; add arrays="torch" for {device!r}')
         return array if dtype is None else array.astype(dtype, copy=False)
     return array.to(dtype=dtype, device=device)
+
+
+def imported(array: Any, library: str) -> Array:
+    """An array of ``"numpy"`` or ``"torch"`` that shares memory with one that speaks DLPack."""
+    if library == "numpy":
+        return np.from_dlpack(array)
+    if library != "torch":
+        raise ValueError(f'the library must be "numpy" or "torch", got {library!r}')
+    from torch.utils import dlpack
+
+    return dlpack.from_dlpack(array)
 
 
 def filled(shape: Sequence[int], value: float, like: Array) -> Array:
