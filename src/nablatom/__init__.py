@@ -33,15 +33,15 @@ from nablatom.tensor import TensorMap
 
 if TYPE_CHECKING:
     from nablatom.conversion import (
-    from_dlpack,
-    from_metatensor,
-    from_xarray,
-    to_dlpack,
-    to_metatensor,
-    to_pandas,
-    to_xarray,
-)
-from nablatom.io import (
+        from_dlpack,
+        from_metatensor,
+        from_xarray,
+        to_dlpack,
+        to_metatensor,
+        to_pandas,
+        to_xarray,
+    )
+    from nablatom.io import (
         load,
         load_block,
         load_block_buffer,
@@ -161,13 +161,6 @@ from nablatom.io import (
 __version__ = "0.1.0"
 
 __all__ = [
-    "from_dlpack",
-    "from_metatensor",
-    "from_xarray",
-    "to_dlpack",
-    "to_metatensor",
-    "to_pandas",
-    "to_xarray",
     "PCA",
     "Covariance",
     "Labels",
@@ -209,6 +202,9 @@ __all__ = [
     "exp",
     "expand_samples",
     "filter_blocks",
+    "from_dlpack",
+    "from_metatensor",
+    "from_xarray",
     "insert_dimension",
     "is_contiguous",
     "is_contiguous_block",
@@ -276,6 +272,10 @@ __all__ = [
     "svd",
     "tanh",
     "tensor_product",
+    "to_dlpack",
+    "to_metatensor",
+    "to_pandas",
+    "to_xarray",
     "unique_metadata",
     "unique_metadata_block",
     "var_over_properties",
@@ -288,7 +288,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Files and operations, loaded when one of them is first asked for."""
+    """Files, operations and conversions, loaded when one of them is first asked for."""
     if name not in __all__:
         try:
             return import_module(f"nablatom.{name}")
@@ -296,9 +296,15 @@ def __getattr__(name: str) -> Any:
             if error.name != f"nablatom.{name}":
                 raise  # there is such a module, and it lacks a library
             raise AttributeError(f"module 'nablatom' has no attribute {name!r}") from None
-    home = "nablatom.io" if name.startswith(("load", "save")) else "nablatom.operations"
-    found = globals()[name] = getattr(import_module(home), name)
+    found = globals()[name] = getattr(import_module(_home(name)), name)
     return found
+
+
+def _home(name: str) -> str:
+    """The package that a public name comes from."""
+    if name.startswith(("load", "save")):
+        return "nablatom.io"
+    return "nablatom.conversion" if name.startswith(("from_", "to_")) else "nablatom.operations"
 
 
 def __dir__() -> list[str]:
