@@ -11,6 +11,9 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# One process for each core.
+PYTEST_OPTIONS ?= --numprocesses auto
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test docs lint format examples bench clean
 .DELETE_ON_ERROR:

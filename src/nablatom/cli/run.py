@@ -142,6 +142,7 @@ def _verification(
     terminal.step(3, "Verification of the stored gradients")
     records = verify_gradients(calculator, structures, seed=seed, count=CHECKS)
     checks = [_check(record) for record in records]
+    terminal.say("derivatives of features: per Å of positions and cell, per unit of strain")
     columns = ("check", "frame", "stored", "reference", "error", "")
     terminal.say(table(columns, [_check_row(check) for check in checks]))
     terminal.say(_verdict(checks))
@@ -152,7 +153,7 @@ def _verdict(checks: Sequence[Check]) -> Text:
     failed = [check for check in checks if not check.passed]
     if failed:
         return Text(f"{len(failed)} of {len(checks)} checks failed", style="bold red")
-    return Text(f"all {len(checks)} within their tolerance: two numbers that agree", style="green")
+    return Text(f"all {len(checks)} pairs of numbers agree within their tolerance", style="green")
 
 
 def _check(record: GradientCheck) -> Check:
