@@ -15,8 +15,8 @@ anything else                  by forward-mode differentiation, sample by sample
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from functools import cache
+from math import prod
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from nablatom.block import TensorBlock
 from nablatom.labels import Labels
+from nablatom.nn.jacobian import Slopes, chained, contracted, is_cheaper
 from nablatom.operations import apply
 from nablatom.operations.chain import elementwise, linear
 
@@ -43,7 +44,7 @@ def _silu_slope(x: Tensor) -> Tensor:
     return s * (1 + x * (1 - s))
 
 
-SLOPES: dict[type[torch.nn.Module], Callable[[Tensor], Tensor]] = {
+SLOPES: Slopes = {
     torch.nn.ReLU: lambda x: (x > 0).to(x.dtype),
     torch.nn.SiLU: _silu_slope,
     torch.nn.Tanh: lambda x: 1 - torch.tanh(x) ** 2,
@@ -67,9 +68,7 @@ def through(module: torch.nn.Module, block: TensorBlock) -> TensorBlock:
     if isinstance(module, SampleWise):
         return module.through(block)
     if isinstance(module, torch.nn.Sequential):
-        for step in module:
-            block = through(step, block)
-        return block
+        return _chain(list(module), block)
     if isinstance(module, torch.nn.Linear):
         return _affine(module, block)
     if isinstance(module, torch.nn.Identity):
@@ -79,14 +78,54 @@ def through(module: torch.nn.Module, block: TensorBlock) -> TensorBlock:
     return _differentiated(module, block)
 
 
-def _affine(module: torch.nn.Linear, block: TensorBlock) -> TensorBlock:
-    """``W x + b``, and ``W dx`` for gradients and theirs."""
-    weight, properties = module.weight, counted(module.out_features)
+def _chain(modules: list[torch.nn.Module], block: TensorBlock) -> TensorBlock:
+    """One module after the other; see :mod:`nablatom.nn.jacobian` for the two ways to do it."""
+    if _can_go_backwards(modules, block):
+        return _by_jacobian(modules, block)
+    for module in modules:
+        block = through(module, block)
+    return block
+
+
+def _can_go_backwards(modules: list[torch.nn.Module], block: TensorBlock) -> bool:
+    parts = [gradient for _, gradient in block.gradients()]
+    if not parts or any(part.has_any_gradient() for part in parts):
+        return False
+    if block.dtype not in (torch.float32, torch.float64):  # all that torch has dot products for
+        return False
+    rows, samples = (sum(prod(x.shape[:-1]) for x in blocks) for blocks in (parts, [block]))
+    return is_cheaper(modules, samples, rows, SLOPES)
+
+
+def _by_jacobian(modules: list[torch.nn.Module], block: TensorBlock) -> TensorBlock:
+    """A chain of linear modules and functions of every entry."""
+    _check_width(next(module for module in modules if isinstance(module, torch.nn.Linear)), block)
+    values, jacobian = chained(modules, block.values, SLOPES)
+    properties = counted(values.shape[-1])
+    gradients = {
+        name: _times(jacobian, gradient, properties) for name, gradient in block.gradients()
+    }
+    return TensorBlock.unchecked(values, block.samples, block.components, properties, gradients)
+
+
+def _times(jacobian: Tensor, gradient: TensorBlock, properties: Labels) -> TensorBlock:
+    return linear(
+        lambda dx: contracted(jacobian, dx, gradient.samples), gradient, properties=properties
+    )
+
+
+def _check_width(module: torch.nn.Linear, block: TensorBlock) -> None:
     if block.shape[-1] != module.in_features:
         raise ValueError(
             f"this linear layer takes {module.in_features} properties, the block has "
             f"{block.shape[-1]}"
         )
+
+
+def _affine(module: torch.nn.Linear, block: TensorBlock) -> TensorBlock:
+    """``W x + b``, and ``W dx`` for gradients and theirs."""
+    weight, properties = module.weight, counted(module.out_features)
+    _check_width(module, block)
     gradients = {
         name: linear(lambda dx: functional.linear(dx, weight), gradient, properties=properties)
         for name, gradient in block.gradients()
