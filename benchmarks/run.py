@@ -12,13 +12,16 @@ from pathlib import Path
 from types import ModuleType
 
 from benchmarks.bars import Figure
-from benchmarks.groups import GROUPS, Group
+from benchmarks.groups import GROUPS as MAPS
+from benchmarks.groups import Group
 from benchmarks.measure import measure
 from benchmarks.processes import command_line, import_time, resident_memory
 from benchmarks.report import HEADER, bandwidths, heading, row, setting, write_json
+from benchmarks.training import LOADING, TRAINING
 
 __all__ = ["main"]
 
+GROUPS = MAPS | {"training": TRAINING, "loading": LOADING}
 PROCESSES = {"import": import_time, "help": command_line, "memory": resident_memory}
 
 
