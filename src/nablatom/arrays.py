@@ -9,15 +9,17 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
     "Array",
+    "Columns",
     "add_columns",
     "add_rows",
+    "columns",
     "constant",
     "contiguous",
     "copied",
@@ -179,24 +181,38 @@ def contiguous(array: Array) -> Array:
     return array.contiguous() if _is_tensor(array) else np.ascontiguousarray(array)
 
 
-def uniform(like: Array, generator: Any = None) -> Array:
-    """Random numbers, evenly spread between 0 and 1, in an array like another.
+def uniform(generator: Any = None) -> Callable[[Array], Array]:
+    """What makes arrays like others, of random numbers evenly spread between 0 and 1.
 
     ``generator`` is one of NumPy, or, for torch, one of torch. Without one, NumPy makes a new
     one and torch takes its global one.
     """
-    if not namespace(like).isdtype(like.dtype, ("real floating", "complex floating")):
-        raise TypeError(f"random numbers are not integers, but the values are {dtype_name(like)}")
-    if isinstance(generator, np.random.Generator):
-        return constant(generator.uniform(size=tuple(like.shape)), like)
-    if not _is_tensor(like):
-        if generator is not None:
-            kind = type(generator).__name__
-            raise TypeError(f"NumPy needs a numpy.random.Generator, got {kind}")
-        return uniform(like, np.random.default_rng())
-    torch = _torch()
-    assert torch is not None
-    return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+    numbers = generator if isinstance(generator, np.random.Generator) else None
+
+    def filled_with_numbers(like: Array) -> Array:
+        nonlocal numbers
+        if not _has_fractions(like):
+            name = dtype_name(like)
+            raise TypeError(f"random numbers are not integers, but the values are {name}")
+        if numbers is None and _is_tensor(like):
+            torch = _torch()
+            assert torch is not None
+            shape, dtype = like.shape, like.dtype
+            return torch.rand(shape, generator=generator, dtype=dtype, device=like.device)
+        if numbers is None:
+            if generator is not None:
+                kind = type(generator).__name__
+                raise TypeError(f"NumPy needs a numpy.random.Generator, got {kind}")
+            numbers = np.random.default_rng()
+        return constant(numbers.random(tuple(like.shape)), like)
+
+    return filled_with_numbers
+
+
+def _has_fractions(array: Array) -> bool:
+    if _is_tensor(array):
+        return array.is_floating_point() or array.is_complex()
+    return array.dtype.kind in "fc"
 
 
 def same_values(a: Array, b: Array, *, equal_nan: bool = False) -> bool:
@@ -327,20 +343,38 @@ def smaller(array: Array, bound: float) -> Array:
     return -larger(-array, -bound) if _is_tensor(array) else np.minimum(array, bound)
 
 
-def add_columns(array: Array, columns: Rows, length: int) -> Array:
-    """``out[..., columns[i]] += array[..., i]``, where each of ``length`` columns gets some."""
+class Columns(NamedTuple):
+    """Which columns go together: in order of their group, and where each group starts."""
+
+    length: int
+    order: Rows | None
+    """None if they are in order."""
+    starts: Rows
+
+
+def columns(places: Rows, length: int) -> Columns:
+    """A plan for :func:`add_columns`: column ``i`` goes to ``places[i]``, each gets some."""
+    order = np.argsort(places, kind="stable")
+    count = np.bincount(places, minlength=length)
+    in_order = bool((places[1:] >= places[:-1]).all())
+    return Columns(length, None if in_order else order, np.cumsum(count) - count)
+
+
+def add_columns(array: Array, places: Rows, plan: Columns) -> Array:
+    """``out[..., places[i]] += array[..., i]``."""
     if _is_tensor(array):
-        shape = (*array.shape[:-1], length)
-        return array.new_zeros(shape).index_add(-1, _index(columns, array), array)
-    if length == 1:
+        shape = (*array.shape[:-1], plan.length)
+        return array.new_zeros(shape).index_add(-1, _index(places, array), array)
+    if plan.length == 1:
         return array.sum(axis=-1, keepdims=True)
-    if length == 0:
+    if plan.length == 0:
         return np.zeros((*array.shape[:-1], 0), array.dtype)
-    order = np.argsort(columns, kind="stable")
-    count = np.bincount(columns)
-    starts = np.cumsum(count) - count
+    if plan.order is None:
+        return np.add.reduceat(array, plan.starts, axis=-1)
     return rowwise(
-        lambda rows, out: np.add.reduceat(array[rows].take(order, -1), starts, axis=-1, out=out),
+        lambda rows, out: np.add.reduceat(
+            array[rows].take(plan.order, -1), plan.starts, axis=-1, out=out
+        ),
         len(array),
         array,
     )

@@ -10,6 +10,7 @@ from nablatom.arrays import Array
 from nablatom.block import TensorBlock
 from nablatom.operations.lift import blockwise
 from nablatom.tensor import TensorMap
+from nablatom.tracing import traceable
 
 __all__ = [
     "detach",
@@ -86,14 +87,14 @@ def empty_like(
     return _like(tensor, gradients, requires_grad, lambda x: arrays.namespace(x).empty_like(x))
 
 
-@blockwise
+@traceable
 def random_uniform_like(
-    tensor: TensorBlock,
+    tensor: Any,
     gradients: str | Sequence[str] | None = None,
     requires_grad: bool = False,
     *,
     generator: Any = None,
-) -> TensorBlock:
+) -> Any:
     """The same labels around random numbers, evenly spread between 0 and 1.
 
     Gradients are filled too, and are not the derivatives of the values. The other arguments
@@ -121,7 +122,17 @@ def random_uniform_like(
     >>> equal(first, again)
     True
     """
-    return _like(tensor, gradients, requires_grad, lambda x: arrays.uniform(x, generator))
+    return _random_like(tensor, gradients, requires_grad, arrays.uniform(generator))
+
+
+@blockwise
+def _random_like(
+    tensor: TensorBlock,
+    gradients: str | Sequence[str] | None,
+    record: bool,
+    make: Callable[[Array], Array],
+) -> TensorBlock:
+    return _like(tensor, gradients, record, make)
 
 
 def _like(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from nablatom import arrays
 from nablatom.arrays import Array
 from nablatom.block import TensorBlock
-from nablatom.labels import Labels
+from nablatom.labels import Labels, Rows, remembered
 from nablatom.merge import merged_labels
 from nablatom.operations.lift import blockwise
 from nablatom.tensor import TensorMap
@@ -64,7 +65,7 @@ def append_dimension(tensor: Any, axis: str, name: str, values: ArrayLike | int)
          1     1
     )
     """
-    return _changed(tensor, axis, lambda labels: labels.append(name, _column(values, labels)))
+    return _changed(tensor, axis, lambda labels: _inserted(labels, len(labels.names), name, values))
 
 
 @traceable
@@ -73,9 +74,7 @@ def insert_dimension(tensor: Any, axis: str, index: int, name: str, values: Arra
 
     The other arguments and the errors are those of :func:`append_dimension`.
     """
-    return _changed(
-        tensor, axis, lambda labels: labels.insert(index, name, _column(values, labels))
-    )
+    return _changed(tensor, axis, lambda labels: _inserted(labels, index, name, values))
 
 
 @traceable
@@ -102,7 +101,7 @@ def permute_dimensions(tensor: Any, axis: str, dimensions_indexes: Sequence[int]
     >>> permute_dimensions(block, "samples", [1, 0]).samples.names
     ['atom', 'system']
     """
-    return _changed(tensor, axis, lambda labels: labels.permute(dimensions_indexes))
+    return _changed(tensor, axis, lambda labels: _permuted(labels, tuple(dimensions_indexes)))
 
 
 @traceable
@@ -125,7 +124,7 @@ def remove_dimension(tensor: Any, axis: str, name: str) -> Any:
     >>> remove_dimension(block, "samples", "system").samples.names
     ['atom']
     """
-    return _changed(tensor, axis, lambda labels: labels.remove(name))
+    return _changed(tensor, axis, lambda labels: _removed(labels, name))
 
 
 @traceable
@@ -151,7 +150,7 @@ def rename_dimension(tensor: Any, axis: str, old: str, new: str) -> Any:
         return _rename_component(tensor, old, new)
     if axis == "samples":
         return _rename_samples(tensor, old, new)
-    return _changed(tensor, axis, lambda labels: labels.rename(old, new))
+    return _changed(tensor, axis, lambda labels: _renamed(labels, old, new))
 
 
 def _changed(tensor: Any, axis: str, change: Change) -> Any:
@@ -192,14 +191,14 @@ def _with_properties(block: TensorBlock, properties: Labels) -> TensorBlock:
 def _rename_samples(block: TensorBlock, old: str, new: str) -> TensorBlock:
     def renamed(part: TensorBlock, samples: Labels) -> TensorBlock:
         gradients = {
-            name: renamed(g, g.samples.rename(old, new) if old in g.samples.names else g.samples)
+            name: renamed(g, _renamed(g.samples, old, new) if old in g.samples.names else g.samples)
             for name, g in part.gradients()
         }
         return TensorBlock.unchecked(
             part.values, samples, part.components, part.properties, gradients
         )
 
-    return renamed(block, block.samples.rename(old, new))
+    return renamed(block, _renamed(block.samples, old, new))
 
 
 @blockwise
@@ -218,17 +217,41 @@ def _component_names(block: TensorBlock) -> set[str]:
 
 
 def _with_component_renamed(block: TensorBlock, old: str, new: str) -> TensorBlock:
-    components = [c.rename(old, new) if c.names == [old] else c for c in block.components]
+    components = [_renamed(c, old, new) if c.names == [old] else c for c in block.components]
     gradients = {name: _with_component_renamed(g, old, new) for name, g in block.gradients()}
     return TensorBlock.unchecked(
         block.values, block.samples, components, block.properties, gradients
     )
 
 
-def _column(values: ArrayLike | int, labels: Labels) -> Any:
-    """One value for each entry."""
+def _inserted(labels: Labels, index: int, name: str, values: ArrayLike | int) -> Labels:
+    """With one value for all entries, or one for each."""
+    if isinstance(values, int):
+        return _inserted_number(labels, index, name, values)
     column = np.asarray(arrays.to_numpy(values))
-    return np.full(len(labels), column) if column.ndim == 0 else column
+    if column.ndim == 0:
+        return _inserted_number(labels, index, name, operator.index(column.item()))
+    return labels.insert(index, name, column)
+
+
+@remembered
+def _inserted_number(labels: Labels, index: int, name: str, value: int) -> Labels:
+    return labels.insert(index, name, np.full(len(labels), value))
+
+
+@remembered
+def _permuted(labels: Labels, order: tuple[int, ...]) -> Labels:
+    return labels.permute(order)
+
+
+@remembered
+def _removed(labels: Labels, name: str) -> Labels:
+    return labels.remove(name)
+
+
+@remembered
+def _renamed(labels: Labels, old: str, new: str) -> Labels:
+    return labels.rename(old, new)
 
 
 # -- reading labels out ----------------------------------------------------------------
@@ -309,6 +332,12 @@ def one_hot(labels: Labels, dimension: Labels) -> NDArray[np.int32]:
     """
     if len(dimension.names) != 1:
         raise ValueError(f"one_hot needs one dimension, got {dimension.names}")
+    return np.eye(len(dimension), dtype=np.int32)[_columns(labels, dimension)]
+
+
+@remembered
+def _columns(labels: Labels, dimension: Labels) -> Rows:
+    """Where the value of each entry stands among all that there can be."""
     present, place = labels.unique(dimension.names)
     column = dimension.union_and_mapping(present)[2]
     if len(unknown := np.flatnonzero(column >= len(dimension))):
@@ -316,7 +345,7 @@ def one_hot(labels: Labels, dimension: Labels) -> NDArray[np.int32]:
             f"{present[int(unknown[0])]} is in the labels, but not among the values of the "
             f"dimension, {dimension.column(dimension.names[0]).tolist()}"
         )
-    return np.eye(len(dimension), dtype=np.int32)[column[place]]
+    return column[place]
 
 
 def block_from_array(
@@ -384,5 +413,7 @@ def _names(names: Sequence[str] | None, default: list[str]) -> list[str]:
 
 def _grid(names: Sequence[str], sizes: Sequence[int]) -> Labels:
     """All combinations of the entries of some axes, the last one fastest."""
+    if len(names) == 1:
+        return Labels.range(names[0], sizes[0])
     table = np.indices(tuple(sizes), np.int32).reshape(len(names), -1)
     return Labels(names, table.T, assume_unique=True)

@@ -15,8 +15,10 @@ from nablatom.labels import Labels, remembered
 from nablatom.operations.chain import Route, bilinear, elementwise, linear, pointwise, scatter
 
 __all__ = [
+    "Groups",
     "Means",
     "deviation",
+    "groups_of",
     "mean_of_properties",
     "mean_of_samples",
     "means_of_properties",
@@ -167,15 +169,10 @@ def weighted(x: TensorBlock, w: TensorBlock | None) -> TensorBlock:
 
 def mean_of_samples(x: TensorBlock, route: Route, w: TensorBlock | None) -> TensorBlock:
     """``sum w x / sum w`` over the samples that go together."""
-    count = np.bincount(route.rows, minlength=len(route.samples))
     total = scatter(weighted(x, w), route)
-    if w is None:
-        column = arrays.constant(np.maximum(count, 1), like=x.values)
-        shape = (-1, *[1] * (len(x.shape) - 1))
-        return _by_sample(lambda values, number: values / number, total, column.reshape(shape))
-    weight = _shifted(scatter(w, route), count == 0)  # the mean of nothing is zero
-    if not w.has_any_gradient():
-        return _by_sample(lambda values, number: values / number, total, weight.values)
+    if w is None or not w.has_any_gradient():
+        return _by_sample(lambda values, sums: values / sums, total, _sample_sums(x, route, w))
+    weight = _shifted(scatter(w, route), groups_of(route).size == 0)
     weight = _with_same_gradients(weight, total)
     return pointwise(
         lambda a, b: a / b,
@@ -187,34 +184,69 @@ def mean_of_samples(x: TensorBlock, route: Route, w: TensorBlock | None) -> Tens
     )
 
 
+def _sample_sums(x: TensorBlock, route: Route, w: TensorBlock | None) -> Array:
+    """``sum w`` of each group, or 1 if it is empty: the mean of nothing is zero."""
+    groups = groups_of(route)
+    if w is None:
+        number = arrays.constant(groups.at_least_one, like=x.values)
+        return number.reshape((-1, *[1] * (len(x.shape) - 1)))
+    sums = arrays.add_rows(w.values, route.rows, len(route.samples))
+    return sums + arrays.constant(groups.size == 0, like=sums).reshape((-1, *[1] * (sums.ndim - 1)))
+
+
 def sum_of_properties(x: TensorBlock, route: Route, w: Array | None) -> TensorBlock:
     """``sum w x`` over the properties that go together."""
+    groups = groups_of(route)
 
     def summed(values: Array) -> Array:
-        values = values if w is None else values * w
-        return arrays.add_columns(values, route.rows, len(route.samples))
+        return arrays.add_columns(values if w is None else values * w, route.rows, groups.columns)
 
     return linear(summed, x, properties=route.samples)
 
 
 def mean_of_properties(x: TensorBlock, route: Route, w: Array | None) -> TensorBlock:
     """``sum w x / sum w`` over the properties that go together."""
-    total = sum_of_properties(x, route, w)
-    count = np.bincount(route.rows, minlength=len(route.samples))
+    sums = _property_sums(x, route, w)
+    return linear(lambda values: values / sums, sum_of_properties(x, route, w))
+
+
+def _property_sums(x: TensorBlock, route: Route, w: Array | None) -> Array:
+    """``sum w`` of each group, or 1 if it is empty."""
+    groups = groups_of(route)
     if w is None:
-        number = arrays.constant(np.maximum(count, 1), like=x.values)
-    else:
-        sums = arrays.add_columns(w[None], route.rows, len(route.samples))[0]
-        number = sums + arrays.constant(count == 0, like=sums)
-    return linear(lambda values: values / number, total)
+        return arrays.constant(groups.at_least_one, like=x.values)
+    sums = arrays.add_columns(w[None], route.rows, groups.columns)[0]
+    return sums + arrays.constant(groups.size == 0, like=sums)
+
+
+class Groups(NamedTuple):
+    """What a route says of its groups."""
+
+    size: NDArray[np.int64]
+    at_least_one: NDArray[np.int64]
+    columns: arrays.Columns
+
+
+def groups_of(route: Route) -> Groups:
+    """The groups that a route leads to."""
+    return _groups_of(route.samples, route)
+
+
+@remembered
+def _groups_of(samples: Labels, route: Route) -> Groups:
+    size = np.bincount(route.rows, minlength=len(samples))
+    return Groups(size, np.maximum(size, 1), arrays.columns(route.rows, len(samples)))
 
 
 class Means(NamedTuple):
-    """How to average over the entries that go together, and back."""
+    """How to average over the entries that go together."""
 
-    mean: Callable[[TensorBlock], TensorBlock]
+    center: Callable[[Array], Array]
+    """The mean of each group."""
     spread: Callable[[Array], Array]
     """The number of its group for every entry."""
+    squares: Callable[[TensorBlock, Array], TensorBlock]
+    """The mean of the squares of the deviations from the mean, which are given."""
     entries: NDArray[np.int64]
     """How many entries a group has, in a shape that goes with the result."""
 
@@ -222,37 +254,53 @@ class Means(NamedTuple):
 def means_of_samples(x: TensorBlock, route: Route, weights: Any) -> Means:
     """Means over the samples that go together."""
     w = sample_weights(x, weights)
-    count = np.bincount(route.rows, minlength=len(route.samples))
-    return Means(
-        lambda y: mean_of_samples(y, route, w),
-        lambda mean: arrays.take(mean, route.rows),
-        count.reshape((-1, *[1] * (len(x.shape) - 1))),
-    )
+    sums = _sample_sums(x, route, w)
+
+    def center(values: Array) -> Array:
+        values = values if w is None else values * w.values
+        return arrays.add_rows(values, route.rows, len(route.samples)) / sums
+
+    def squares(block: TensorBlock, off: Array) -> TensorBlock:
+        if w is not None and w.has_any_gradient():
+            return mean_of_samples(_squares(block, off, off), route, w)
+        share = arrays.take(1 / sums, route.rows)
+        return scatter(
+            _squares(block, off, off * (share if w is None else share * w.values)), route
+        )
+
+    entries = groups_of(route).size.reshape((-1, *[1] * (len(x.shape) - 1)))
+    return Means(center, lambda mean: arrays.take(mean, route.rows), squares, entries)
 
 
 def means_of_properties(x: TensorBlock, route: Route, weights: Any) -> Means:
     """Means over the properties that go together."""
     w = property_weights(x, weights)
-    return Means(
-        lambda y: mean_of_properties(y, route, w),
-        lambda mean: arrays.take(mean, route.rows, axis=-1),
-        np.bincount(route.rows, minlength=len(route.samples)),
-    )
+    groups, sums = groups_of(route), _property_sums(x, route, w)
+
+    def center(values: Array) -> Array:
+        values = values if w is None else values * w
+        return arrays.add_columns(values, route.rows, groups.columns) / sums
+
+    def squares(block: TensorBlock, off: Array) -> TensorBlock:
+        share = arrays.take(1 / sums, route.rows)
+        shared = _squares(block, off, off * (share if w is None else share * w))
+        return sum_of_properties(shared, route, None)
+
+    return Means(center, lambda mean: arrays.take(mean, route.rows, axis=-1), squares, groups.size)
 
 
-def variance(x: TensorBlock, means: Means) -> TensorBlock:
-    """``<(x - <x>)^2>``."""
-    return _variance(x, means, means.mean(_values_only(x)).values)
-
-
-def _variance(x: TensorBlock, means: Means, center: Array) -> TensorBlock:
-    """``<(x - c)^2>`` about the mean ``c``.
+def _squares(block: TensorBlock, off: Array, weighted: Array) -> TensorBlock:
+    """``w (x - c)^2`` from the deviations and the weighted ones, with ``c`` kept fixed.
 
     The mean moves with the values too, but ``<x - c> dc`` is zero: its gradients, which have
     rows for every pair of samples in a group, are never needed.
     """
-    off = x.values - means.spread(center)
-    return means.mean(elementwise(lambda _: off * off, lambda _: 2 * off, x))
+    return elementwise(lambda _: off * weighted, lambda _: 2 * weighted, block)
+
+
+def variance(x: TensorBlock, means: Means) -> TensorBlock:
+    """``<(x - <x>)^2>``."""
+    return means.squares(x, x.values - means.spread(means.center(x.values)))
 
 
 def deviation(x: TensorBlock, means: Means) -> TensorBlock:
@@ -261,24 +309,19 @@ def deviation(x: TensorBlock, means: Means) -> TensorBlock:
     Zero is what rounding leaves: a mean of ``n`` equal numbers is off by up to ``n + 2`` times
     the precision, and a slope from that would be noise of order one.
     """
-    center = means.mean(_values_only(x)).values
-    squares = _variance(x, means, center)
+    center = means.center(x.values)
+    squares = means.squares(x, x.values - means.spread(center))
     xp = arrays.namespace(center)
     rounding = xp.finfo(center.dtype).eps * arrays.constant(means.entries + 2, like=center)
     spread = squares.values > (rounding * center) ** 2
-
-    def value(v: Array) -> Array:
-        # masked before the root as well: its own derivative at zero is infinite
-        return xp.where(spread, xp.where(spread, v, 1) ** 0.5, 0 * v)
-
-    def slope(v: Array) -> Array:
-        return xp.where(spread, 0.5 / xp.where(spread, v, 1) ** 0.5, 0 * v)
-
-    return elementwise(value, slope, squares)
-
-
-def _values_only(x: TensorBlock) -> TensorBlock:
-    return TensorBlock.unchecked(x.values, x.samples, x.components, x.properties)
+    # masked before the root as well: its own derivative at zero is infinite
+    root = xp.where(spread, squares.values, 1) ** 0.5
+    nothing = 0 * squares.values
+    return elementwise(
+        lambda _: xp.where(spread, root, nothing),
+        lambda _: xp.where(spread, 0.5 / root, nothing),
+        squares,
+    )
 
 
 def _by_sample(

@@ -120,7 +120,8 @@ def sort(tensor: Any, axes: str | Sequence[str] = "all", descending: bool = Fals
             raise ValueError(f"axes are {', '.join(_AXES)} or all, got {axis!r}")
     result = _sorted(tensor, chosen, descending)
     if isinstance(tensor, TensorMap) and "keys" in chosen:
-        return _chosen_blocks(result, _order(tensor.keys, descending))
+        order = _order(tensor.keys, descending)
+        return _chosen_blocks(result, tensor.keys.take(order), order.tolist())
     return result
 
 
@@ -203,28 +204,37 @@ def filter_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> Tensor
               0           1
               0           8
     """
-    return _chosen_blocks(tensor, tensor.keys.select(keys), copy)
+    return _chosen_blocks(tensor, *_matching(tensor.keys, keys, True), copy)
 
 
 @traceable
 def drop_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> TensorMap:
     """The blocks whose keys match no row of a selection; see :func:`filter_blocks`."""
-    kept = np.ones(len(tensor), bool)
-    kept[tensor.keys.select(keys)] = False
-    return _chosen_blocks(tensor, np.flatnonzero(kept), copy)
+    return _chosen_blocks(tensor, *_matching(tensor.keys, keys, False), copy)
 
 
 @traceable
 def drop_empty_blocks(tensor: TensorMap, copy: bool = False) -> TensorMap:
     """The blocks that have samples, components and properties at all, shared or copied."""
     kept = [i for i, block in enumerate(tensor) if all(block.shape)]
-    return _chosen_blocks(tensor, np.array(kept, np.int64), copy)
+    return _chosen_blocks(tensor, tensor.keys.take(np.array(kept, np.int64)), kept, copy)
 
 
-def _chosen_blocks(tensor: TensorMap, indices: Rows, copy: bool = False) -> TensorMap:
-    blocks = tensor.blocks_by_id(indices.tolist())
+@remembered
+def _matching(keys: Labels, selection: Labels, kept: bool) -> tuple[Labels, list[int]]:
+    """The keys that match a selection, or those that do not, and where they are."""
+    matching = np.zeros(len(keys), bool)
+    matching[keys.select(selection)] = True
+    rows = np.flatnonzero(matching == kept)
+    return keys.take(rows), rows.tolist()
+
+
+def _chosen_blocks(
+    tensor: TensorMap, keys: Labels, indices: Sequence[int], copy: bool = False
+) -> TensorMap:
+    blocks = tensor.blocks_by_id(indices)
     blocks = [block.copy() for block in blocks] if copy else blocks
-    return TensorMap.unchecked(tensor.keys.take(indices), blocks, tensor.info())
+    return TensorMap.unchecked(keys, blocks, tensor.info())
 
 
 # -- more rows than there were ---------------------------------------------------------
