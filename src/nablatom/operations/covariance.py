@@ -17,6 +17,7 @@ from nablatom.operations.chain import linear
 from nablatom.operations.decomposition import MODE, check_count, signs
 from nablatom.operations.products import by_matrix
 from nablatom.tensor import TensorMap
+from nablatom.tracing import traceable
 
 __all__ = ["PCA", "Covariance", "pca"]
 
@@ -81,21 +82,26 @@ class PCA:
         ValueError
             If the properties are others.
         """
-        return self._through(_projected, tensor)
+        return _project(tensor, self.mean, self.modes)
 
     def restore(self, projected: TensorMap) -> TensorMap:
         """The rows ``mean + modes^T c`` that have these coordinates.
 
         Gradients follow ``modes^T dc``. Errors are those of :meth:`project`.
         """
-        return self._through(_restored, projected)
+        return _restore(projected, self.mean, self.modes)
 
-    def _through(self, function: Callable[..., TensorBlock], tensor: TensorMap) -> TensorMap:
-        blocks = []
-        for key, block in tensor.items():
-            mean, modes = self.mean.block(key), self.modes.block(key)
-            blocks.append(function(block, mean, modes))
-        return TensorMap.unchecked(tensor.keys, blocks, tensor.info())
+
+@traceable
+def _project(tensor: TensorMap, mean: TensorMap, modes: TensorMap) -> TensorMap:
+    blocks = [_projected(x, mean.block(key), modes.block(key)) for key, x in tensor.items()]
+    return TensorMap.unchecked(tensor.keys, blocks, tensor.info())
+
+
+@traceable
+def _restore(tensor: TensorMap, mean: TensorMap, modes: TensorMap) -> TensorMap:
+    blocks = [_restored(x, mean.block(key), modes.block(key)) for key, x in tensor.items()]
+    return TensorMap.unchecked(tensor.keys, blocks, tensor.info())
 
 
 def _projected(block: TensorBlock, mean: TensorBlock, modes: TensorBlock) -> TensorBlock:
