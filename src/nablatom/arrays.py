@@ -231,8 +231,9 @@ def _index(rows: Rows | slice, like: Array) -> Any:
         return rows
     torch = _torch()
     assert torch is not None
-    # torch takes neither read-only arrays nor those that run backwards
-    rows = np.require(rows, np.int64, ["C", "W"])
+    # torch takes neither read-only arrays nor those that run backwards, even with one entry
+    if not rows.flags.writeable or rows.dtype != np.int64 or rows.strides[0] != rows.itemsize:
+        rows = np.array(rows, np.int64, order="C")
     return torch.as_tensor(rows, device=like.device)
 
 

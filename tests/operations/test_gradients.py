@@ -399,6 +399,40 @@ def test_gradients_keep_their_order_and_the_map_its_info(name):
     assert result.info() == a.info() != {}
 
 
+def checked(tensor):
+    """The map, if its parts fit together as those of a user would have to."""
+    blocks = [rebuilt(block) for block in tensor]
+    return TensorMap(tensor.keys, blocks)
+
+
+def rebuilt(block):
+    result = TensorBlock(block.values, block.samples, block.components, block.properties)
+    for name, gradient in block.gradients():
+        result.add_gradient(name, rebuilt(gradient))
+    return result
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("name", ROWS)
+def test_the_order_of_samples_does_not_matter(name, library):
+    row, maps = ROWS[name], operands(ROWS[name], library=library)
+    turned = [sort(x, "samples", descending=True) for x in maps]
+    results = [sort(checked(row(*x)), ["samples", "properties"]) for x in (maps, turned)]
+    operations.allclose_raise(*results, rtol=1e-10)
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("rows", [[0], []], ids=["one sample", "no samples"])
+@pytest.mark.parametrize("name", [x for x in ROWS if x != "expand_samples"])
+def test_few_samples(name, rows, library):
+    """Blocks that have them at all keep the first one; expand_samples would miss the others."""
+    few = [
+        TensorMap(x.keys, [slice(block, "samples", rows[: len(block)]) for block in x])
+        for x in operands(ROWS[name], library=library)
+    ]
+    checked(ROWS[name](*few))
+
+
 def test_rules_hold_for_blocks_as_for_maps():
     for operation in (add, multiply, divide, dot):
         a, second = operands((lambda a, c: ...) if operation is dot else (lambda a, b: ...))
