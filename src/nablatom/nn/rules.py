@@ -55,8 +55,8 @@ SLOPES: Slopes = {
 def through(module: torch.nn.Module, block: TensorBlock) -> TensorBlock:
     """The block that a module makes of the values of a block, with every stored gradient.
 
-    Samples and components stay. The properties stay where each is made from itself alone, and
-    are counted otherwise.
+    Samples and components stay. The properties stay, or are counted: what they are called is the
+    business of the layer.
 
     Raises
     ------
@@ -80,26 +80,38 @@ def through(module: torch.nn.Module, block: TensorBlock) -> TensorBlock:
 
 def _chain(modules: list[torch.nn.Module], block: TensorBlock) -> TensorBlock:
     """One module after the other; see :mod:`nablatom.nn.jacobian` for the two ways to do it."""
-    if _can_go_backwards(modules, block):
-        return _by_jacobian(modules, block)
+    if all(isinstance(f, torch.nn.Linear) or type(f) in SLOPES for f in modules) and modules:
+        if not block.has_any_gradient():
+            return _values_alone(modules, block)
+        if _can_go_backwards(modules, block):
+            return _by_jacobian(modules, block)
     for module in modules:
         block = through(module, block)
     return block
 
 
+def _values_alone(modules: list[torch.nn.Module], block: TensorBlock) -> TensorBlock:
+    """A chain of linear modules and functions of every entry, with one block at its end."""
+    _check_widths(modules, block)
+    x = block.values
+    for module in modules:
+        x = module(x)
+    return TensorBlock.unchecked(x, block.samples, block.components, counted(x.shape[-1]))
+
+
 def _can_go_backwards(modules: list[torch.nn.Module], block: TensorBlock) -> bool:
     parts = [gradient for _, gradient in block.gradients()]
-    if not parts or any(part.has_any_gradient() for part in parts):
+    if any(part.has_any_gradient() for part in parts):
         return False
     if block.dtype not in (torch.float32, torch.float64):  # all that torch has dot products for
         return False
     rows, samples = (sum(prod(x.shape[:-1]) for x in blocks) for blocks in (parts, [block]))
-    return is_cheaper(modules, samples, rows, SLOPES)
+    return is_cheaper(modules, samples, rows)
 
 
 def _by_jacobian(modules: list[torch.nn.Module], block: TensorBlock) -> TensorBlock:
-    """A chain of linear modules and functions of every entry."""
-    _check_width(next(module for module in modules if isinstance(module, torch.nn.Linear)), block)
+    """The same chain with its gradients."""
+    _check_widths(modules, block)
     values, jacobian = chained(modules, block.values, SLOPES)
     properties = counted(values.shape[-1])
     gradients = {
@@ -114,18 +126,22 @@ def _times(jacobian: Tensor, gradient: TensorBlock, properties: Labels) -> Tenso
     )
 
 
-def _check_width(module: torch.nn.Linear, block: TensorBlock) -> None:
-    if block.shape[-1] != module.in_features:
-        raise ValueError(
-            f"this linear layer takes {module.in_features} properties, the block has "
-            f"{block.shape[-1]}"
-        )
+def _check_widths(modules: list[torch.nn.Module], block: TensorBlock) -> None:
+    width = block.shape[-1]
+    for module in modules:
+        if isinstance(module, torch.nn.Linear):
+            if module.in_features != width:
+                raise ValueError(
+                    f"this linear layer takes {module.in_features} properties, the block has "
+                    f"{width}"
+                )
+            width = module.out_features
 
 
 def _affine(module: torch.nn.Linear, block: TensorBlock) -> TensorBlock:
     """``W x + b``, and ``W dx`` for gradients and theirs."""
     weight, properties = module.weight, counted(module.out_features)
-    _check_width(module, block)
+    _check_widths([module], block)
     gradients = {
         name: linear(lambda dx: functional.linear(dx, weight), gradient, properties=properties)
         for name, gradient in block.gradients()
