@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nablatom import arrays, rows, tracing
 from nablatom.display import html_table, label_table, shortened
+from nablatom.entry import LabelsEntry, checked_names, checked_values, dimension_index
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -22,74 +22,6 @@ __all__ = ["Labels", "LabelsEntry", "Rows", "checked_names", "remembered"]
 
 Rows = NDArray[np.int64]
 T = TypeVar("T")
-
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-
-
-class LabelsEntry:
-    """One row of :class:`Labels`: a named tuple of integers.
-
-    Examples
-    --------
-    >>> entry = Labels(["system", "atom"], [[0, 4]])[0]
-    >>> entry["atom"], entry[0]
-    (4, 0)
-    >>> print(entry)
-    (system=0, atom=4)
-    """
-
-    __slots__ = ("_names", "_row")
-
-    def __init__(self, names: Sequence[str], values: ArrayLike) -> None:
-        self._names = checked_names(names)
-        row = np.asarray(arrays.to_numpy(values)).reshape(1, -1)
-        self._row = tuple(_checked_values(self._names, row)[0].tolist())
-
-    @classmethod
-    def unchecked(cls, names: tuple[str, ...], row: tuple[int, ...]) -> LabelsEntry:
-        """An entry from parts that are known to be right."""
-        self = cls.__new__(cls)
-        self._names, self._row = names, row
-        return self
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the dimensions."""
-        return list(self._names)
-
-    @property
-    def values(self) -> NDArray[np.int32]:
-        """The row, of shape ``(dimensions,)``."""
-        return np.array(self._row, np.int32)
-
-    def __getitem__(self, dimension: str | int) -> int:
-        if isinstance(dimension, str):
-            return self._row[_dimension(self._names, dimension)]
-        return self._row[dimension]
-
-    def __len__(self) -> int:
-        return len(self._row)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._row)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, LabelsEntry):
-            return NotImplemented
-        return self._names == other._names and self._row == other._row
-
-    def __hash__(self) -> int:
-        return hash((self._names, self._row))
-
-    def print(self) -> str:
-        """The entry as ``(name=value, …)``."""
-        return "(" + ", ".join(map("{}={}".format, self._names, self._row)) + ")"
-
-    def __str__(self) -> str:
-        return self.print()
-
-    def __repr__(self) -> str:
-        return f"LabelsEntry{self.print()}"
 
 
 def remembered(plan: Callable[..., T]) -> Callable[..., T]:
@@ -173,7 +105,7 @@ class Labels:
         self, names: str | Sequence[str], values: ArrayLike, assume_unique: bool = False
     ) -> None:
         self._names = checked_names(names)
-        self._values = _checked_values(self._names, arrays.to_numpy(values))
+        self._values = checked_values(self._names, arrays.to_numpy(values))
         self._values.flags.writeable = False
         self._memo, self._token = {}, None
         if not assume_unique:
@@ -243,7 +175,7 @@ class Labels:
 
     def column(self, dimension: str) -> NDArray[np.int32]:
         """All values of one dimension, of shape ``(entries,)``."""
-        return self._values[:, _dimension(self._names, dimension)]
+        return self._values[:, dimension_index(self._names, dimension)]
 
     def entry(self, index: int) -> LabelsEntry:
         """The row at this index."""
@@ -342,7 +274,7 @@ class Labels:
         ValueError
             If it has a dimension that these labels do not have.
         """
-        columns = self._values[:, [_dimension(self._names, name) for name in selection._names]]
+        columns = self._values[:, [dimension_index(self._names, name) for name in selection._names]]
         (keys, wanted), span = rows.pack(columns, selection._values)
         return np.flatnonzero(rows.locate(keys, wanted, span) >= 0)
 
@@ -354,7 +286,7 @@ class Labels:
     def _unique(self, *names: str) -> tuple[Labels, Rows]:
         if not names:
             return Labels.single(), np.zeros(len(self), np.int64)
-        columns = self._values[:, [_dimension(self._names, name) for name in names]]
+        columns = self._values[:, [dimension_index(self._names, name) for name in names]]
         (keys,), span = rows.pack(columns)
         first, place = rows.unique(keys, span)
         return Labels.unchecked(names, columns[first]), place
@@ -456,7 +388,7 @@ class Labels:
         index = operator.index(index)
         if not -len(self._names) <= index <= len(self._names):
             raise IndexError(f"index {index} is out of range for the dimensions {self.names}")
-        checked = _checked_values((name,), column[:, None])
+        checked = checked_values((name,), column[:, None])
         names = checked_names((*self._names[:index], name, *self._names[index:]))
         before, after = self._values[:, :index], self._values[:, index:]
         return Labels.unchecked(names, np.concatenate([before, checked, after], axis=1))
@@ -485,7 +417,7 @@ class Labels:
         ValueError
             If the rest is no longer unique, or if it is the only dimension.
         """
-        index = _dimension(self._names, name)
+        index = dimension_index(self._names, name)
         names = self._names[:index] + self._names[index + 1 :]
         if not names:
             raise ValueError(f"{name!r} is the only dimension and cannot be removed")
@@ -495,7 +427,7 @@ class Labels:
 
     def rename(self, old: str, new: str) -> Labels:
         """These labels with another name for one dimension."""
-        index = _dimension(self._names, old)
+        index = dimension_index(self._names, old)
         names = (*self._names[:index], new, *self._names[index + 1 :])
         return Labels.unchecked(checked_names(names), self._values)
 
@@ -574,48 +506,3 @@ _SCANS = 8
 
 def _unpickled(names: tuple[str, ...], values: NDArray[np.int32]) -> Labels:
     return Labels.unchecked(names, np.ascontiguousarray(values))
-
-
-def checked_names(names: str | Sequence[str]) -> tuple[str, ...]:
-    """The names as a tuple, or an error that says which one cannot be a name."""
-    checked = (names,) if isinstance(names, str) else tuple(names)
-    for name in checked:
-        if not isinstance(name, str):
-            raise TypeError(f"names must be strings, got {name!r} ({type(name).__name__})")
-        if not _NAME.match(name):
-            raise ValueError(
-                f"{name!r} is not a valid name: use letters, digits and _, no digit first"
-            )
-    if len(set(checked)) != len(checked):
-        raise ValueError(f"names must be different from each other, got {list(checked)}")
-    return checked
-
-
-def _checked_values(names: tuple[str, ...], values: ArrayLike) -> NDArray[np.int32]:
-    """A fresh, contiguous int32 copy of integer values of shape ``(entries, dimensions)``."""
-    table = np.asarray(values)
-    if table.size == 0 and table.ndim == 1:
-        table = np.zeros((0, len(names)), np.int32)
-    if table.ndim != 2 or table.shape[1] != len(names):
-        raise ValueError(
-            f"values must have shape (entries, {len(names)}), one column for each of "
-            f"{list(names)}, got {table.shape}"
-        )
-    if table.dtype == np.int32:
-        return np.array(table, order="C")
-    if not np.issubdtype(table.dtype, np.integer):
-        raise TypeError(f"values must be integers, got {table.dtype}; convert them yourself first")
-    limits = np.iinfo(np.int32)
-    if table.size and (table.max() > limits.max or table.min() < limits.min):
-        worst = table.max() if table.max() > limits.max else table.min()
-        raise ValueError(f"value {worst} does not fit in the 32-bit integers that labels have")
-    return np.array(table, np.int32, order="C")
-
-
-def _dimension(names: tuple[str, ...], name: str) -> int:
-    try:
-        return names.index(name)
-    except ValueError:
-        raise ValueError(
-            f"no dimension {name!r} in these labels: they have {list(names)}"
-        ) from None
