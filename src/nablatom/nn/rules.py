@@ -180,6 +180,8 @@ def relabelled(block: TensorBlock, properties: Labels) -> TensorBlock:
     ValueError
         If there are not as many of them.
     """
+    if properties is block.properties:
+        return block
     if len(properties) != block.shape[-1]:
         raise ValueError(
             f"out_properties has {len(properties)} entries, but the layer made {block.shape[-1]} "
