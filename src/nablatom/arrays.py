@@ -240,8 +240,8 @@ def _index(rows: Rows | slice, like: Array) -> Any:
 def take(array: Array, rows: Rows, axis: int = 0) -> Array:
     """The given entries of one axis."""
     if isinstance(array, np.ndarray):
-        if array.size > _LARGE and isinstance(where := _as_slice(rows), slice):
-            return array[(slice(None),) * (axis % array.ndim) + (where,)].copy()
+        if axis == 0 and array.size > _LARGE and isinstance(where := _as_slice(rows), slice):
+            return array[where].copy()
         return array.take(rows, axis=axis)
     return array.index_select(axis, _index(rows, array))
 
@@ -417,7 +417,7 @@ def product(a: Array, b: Array, out: Array | None) -> Array:
 _LARGE = 1 << 14
 # Bytes of one operand in a piece: a few such temporaries fit in the cache, and a piece is long
 # enough to hide the cost of calling NumPy.
-_PIECE = 1 << 20
+_PIECE = 1 << 21
 
 
 def stack(
