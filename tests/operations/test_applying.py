@@ -124,8 +124,9 @@ def test_the_function_sees_the_documented_shape(library):
     assert shapes == {((2, 3, 3), (3,))}
 
 
-def test_large_blocks_go_in_pieces():
+def test_large_blocks_go_in_pieces(monkeypatch):
     """Where the gradient rows are too many for one piece."""
+    monkeypatch.setattr(arrays, "_PIECE", 1 << 18)
     numbers = np.random.default_rng(0)
     samples, n = Labels.range("atom", 300), Labels.range("n", 64)
     block = TensorBlock(numbers.normal(size=(300, 64)), samples, [], n)
