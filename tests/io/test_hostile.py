@@ -327,6 +327,18 @@ def test_flipped_bits(whole, traced):
         assert_refused_or_right(bytes(damaged))
 
 
+@pytest.mark.parametrize("lost", [b"gradients/", b"info.json"])
+def test_members_misspelt_in_the_directory_are_not_overlooked(lost):
+    tensor = simple()
+    tensor.set_info("source", "a test")
+    data = save_buffer(tensor)
+    assert lost in bytes(data)
+    directory = bytes(data).index(b"PK\1\2")
+    misspelt = bytes(data[directory:]).replace(lost, lost.replace(b"i", b"j"))
+    with pytest.raises(ValueError, match="contradicts the directory"):
+        load_buffer(bytes(data[:directory]) + misspelt)
+
+
 def test_numbers_replaced_by_extreme_ones(whole, traced):
     chance = random.Random(1)
     for _ in range(500):

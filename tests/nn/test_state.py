@@ -92,7 +92,7 @@ def test_nothing_is_copied_from_a_state_that_does_not_fit(tmp_path):
 
 def test_nothing_is_left_over(tmp_path):
     two, one = (torch.nn.ModuleList([model() for _ in range(n)]) for n in (2, 1))
-    with pytest.raises(ValueError, match="the model has no 1.module_map"):
+    with pytest.raises(ValueError, match=r"the model has no 1\.module_map"):
         by_file(two, one, tmp_path)
 
 

@@ -5,6 +5,7 @@ read: the ranges lie in the file, do not overlap and have distinct names that st
 archive. No array is allocated before its declared size was compared with the room there is.
 """
 
+import re
 import struct
 import zlib
 
@@ -29,6 +30,11 @@ _LARGEST_EXPANSION = 1032  # of any DEFLATE stream
 Entry = tuple[int, int, int, int, int, int]
 """Flags, method, CRC-32, stored and full size, and start of a member."""
 
+_OURS = re.compile(
+    r"(keys|info|(blocks/\d+/)?(gradients/[^/]+/)*(values|samples|properties|components/\d+))"
+    r"\.(npy|json)"
+)
+
 Payload = memoryview | Bytes
 """The bytes of an array: of a small one read-only, of others new or a view of the source."""
 
@@ -51,6 +57,16 @@ class Archive:
             self._limits = _limits(self.entries, start)
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from error
+        for name in self.entries:
+            if not _OURS.fullmatch(name):
+                self._check_really_unknown(name)
+
+    def _check_really_unknown(self, name: str) -> None:
+        """Nobody will open a member that is not ours: it must not be one of ours, misspelt."""
+        try:
+            self._open(name)
+        except ValueError as error:
+            raise self.refusal(name, error) from error
 
     def read(self, name: str) -> bytes:
         """The bytes of a member."""
