@@ -215,14 +215,11 @@ def _has_fractions(array: Array) -> bool:
     return array.dtype.kind in "fc"
 
 
-def same_values(a: Array, b: Array, *, equal_nan: bool = False) -> bool:
+def same_values(a: Array, b: Array) -> bool:
     """Whether shape, dtype and every number agree."""
     if type(a) is not type(b) or a.shape != b.shape or a.dtype != b.dtype:
         return False
-    same = a == b
-    if equal_nan:
-        same = same | ((a != a) & (b != b))
-    return bool(same.all())
+    return bool((a == b).all())
 
 
 def _index(rows: Rows | slice, like: Array) -> Any:

@@ -341,12 +341,18 @@ class TensorBlock:
     def fill(self, parameter: str) -> float:
         """The fraction of all possible rows of a gradient that is stored.
 
-        All possible rows are every sample of the values with every entry, such as every
-        atom, that occurs in the gradient samples at all.
+        All possible rows are every sample of the values with everything, such as every atom,
+        that the gradient samples name at all; where both say ``system``, of its own system.
         """
         samples = self.gradient(parameter).samples
-        others = len(samples.unique(samples.names[1:])[0])
-        return len(samples) / max(1, len(self) * others)
+        movers, _ = samples.unique(samples.names[1:])
+        possible = len(self) * len(movers)
+        if "system" in self._samples.names and "system" in movers.names:
+            systems, atoms = np.unique(movers.column("system"), return_counts=True)
+            shared = self._samples.column("system")
+            shared = shared[np.isin(shared, systems)]
+            possible = int(atoms[np.searchsorted(systems, shared)].sum())
+        return len(samples) / max(1, possible)
 
     # -- files -------------------------------------------------------------------------
 

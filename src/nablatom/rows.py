@@ -110,8 +110,8 @@ def first_duplicate(table: NDArray[np.int32]) -> int | None:
 def _repeat(keys: Integers, span: int) -> bool:
     """Whether any key occurs twice.
 
-    Every entry signs the slot of its key. Only those that find another signature there, a fifth
-    of them, can be repeated: comparing these is a third of the work of sorting all.
+    Every entry signs the slot of its key. Only those that find another signature there can be
+    repeated, and these few are sorted sooner than all.
     """
     slots, size = _slots(keys, span)
     entries = np.arange(len(keys), dtype=np.int32)

@@ -138,16 +138,25 @@ def test_show_counts_what_is_in_the_file(run, descriptor):
         assert "fill" not in shown["gradients"]["strain"]
 
 
+def test_show_takes_gradients_that_name_no_system(run, tmp_path):
+    n = nablatom.Labels.range("n", 1)
+    block = nablatom.TensorBlock(np.ones((2, 1)), nablatom.Labels.range("atom", 2), [], n)
+    rows = nablatom.Labels(["sample", "atom"], [[0, 0], [1, 1], [1, 0]])
+    block.add_gradient("positions", nablatom.TensorBlock(np.ones((3, 1)), rows, [], n))
+    nablatom.save(tmp_path / "a.mts", nablatom.TensorMap(nablatom.Labels.single(), [block]))
+    shown = run("show", tmp_path / "a.mts", "--json")["blocks"][0]
+    assert shown["gradients"]["positions"]["fill"] == 3 / 4
+
+
 def test_fill_is_the_share_of_atom_pairs_with_a_gradient():
     """Worked out by hand: two atoms see each other, the third sees nobody, so 5 of 9 pairs."""
     import ase
 
-    from nablatom.cli.show import fill
     from nablatom.descriptors import RadialSpectrum
 
     atoms = ase.Atoms("Cu3", [[0, 0, 0], [0, 0, 2.2], [0, 0, 9.0]])
     block = RadialSpectrum(cutoff=3.0)([atoms], gradients=["positions"]).block()
-    assert fill(block, block.gradient("positions")) == pytest.approx(5 / 9)
+    assert block.fill("positions") == pytest.approx(5 / 9)
 
 
 def test_show_draws_a_tree_and_shortens_it(run, descriptor, monkeypatch):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nablatom.block import TensorBlock
     from nablatom.tensor import TensorMap
 
-__all__ = ["fill", "show"]
+__all__ = ["show"]
 
 BLOCKS_SHOWN = 12
 
@@ -65,7 +65,7 @@ def _add_block(branch: "Tree", block: "TensorBlock") -> None:
     for axis, labels in _axes(block):
         branch.add(Text.assemble((f"{axis}: ", "dim"), labels))
     for name, gradient in block.gradients():
-        share = f"  {fill(block, gradient):.0%} filled" if "atom" in gradient.samples.names else ""
+        share = f"  {block.fill(name):.0%} filled" if "atom" in gradient.samples.names else ""
         line = Text.assemble(("∇ ", "green"), (name, "bold green"), "  ", _line(gradient), share)
         _add_block(branch.add(line), gradient)
 
@@ -82,16 +82,6 @@ def _line(block: "TensorBlock") -> str:
 
     shape = " × ".join(map(str, block.shape))
     return f"{shape} {block.values.dtype}, {size(block.values.nbytes)}"
-
-
-def fill(block: "TensorBlock", gradient: "TensorBlock") -> float:
-    """Stored rows over all pairs of a sample and an atom of its system."""
-    import numpy as np
-
-    systems = block.samples.column("system")
-    atoms = gradient.samples.values[:, gradient.samples.names.index("system") :]
-    per_system = np.bincount(np.unique(atoms, axis=0)[:, 0], minlength=int(systems.max()) + 1)
-    return len(gradient.samples) / max(int(per_system[systems].sum()), 1)
 
 
 def _payload(file: Path, tensor: "TensorMap") -> dict[str, object]:
@@ -114,7 +104,7 @@ def _block_payload(block: "TensorBlock") -> dict[str, object]:
         "properties": {"names": list(block.properties.names), "count": len(block.properties)},
         "gradients": {
             name: _block_payload(gradient)
-            | ({"fill": fill(block, gradient)} if "atom" in gradient.samples.names else {})
+            | ({"fill": block.fill(name)} if "atom" in gradient.samples.names else {})
             for name, gradient in block.gradients()
         },
     }
