@@ -16,8 +16,8 @@ __all__ = ["Hypers", "settings"]
 class Hypers(BaseModel):
     """What a descriptor needs to know.
 
-    The defaults are a small basis whose cross-validated loss was within a tenth of the best one
-    tried, on the training parts of generated copper and of DFT silicon alike.
+    The defaults are a small basis, chosen by cross-validation on the training parts of generated
+    copper and of DFT silicon.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -267,7 +267,7 @@ def _check_arrays(module: torch.nn.Module, block: TensorBlock) -> None:
 
 
 def _first_parameter(module: torch.nn.Module) -> Tensor | None:
-    """What ``next(module.parameters())`` gives, in a tenth of the time."""
+    """What ``next(module.parameters())`` gives, without its chain of generators."""
     for parameter in module._parameters.values():
         if parameter is not None:
             return parameter

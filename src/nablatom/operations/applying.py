@@ -121,7 +121,7 @@ def _along_arrays(
     function: Callable[..., Array], x: Sequence[Array], dx: Sequence[Array], directions: int
 ) -> Array:
     """The derivative of each row along each of its directions."""
-    # its tables take a tenth of the time of importing nablatom, and most programs need none
+    # its tables take time to import, and most programs need none
     from nablatom.operations.dual import Dual
 
     parts = [d.reshape((len(y), directions, *y.shape[1:])) for y, d in zip(x, dx, strict=True)]

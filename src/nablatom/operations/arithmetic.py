@@ -193,7 +193,7 @@ def _negative(block: TensorBlock) -> TensorBlock:
 
 
 def _power(x: Array, n: Any) -> Array:
-    """``x ** n``; small whole exponents by multiplication, which is ten times faster."""
+    """``x ** n``; small whole exponents by multiplication, which is much faster."""
     if n == 0:
         return arrays.filled(x.shape, 1, x)
     if not isinstance(n, int | float) or n != builtins.round(n) or not 1 <= n <= 8:
