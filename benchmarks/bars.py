@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Bar", "Bound", "Faster", "Figure", "Limit", "NoBar"]
+__all__ = ["AtMost", "Bar", "Bound", "Faster", "Figure", "Limit", "NoBar"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,19 @@ class Faster:
 
     def reached(self, figure: Figure) -> bool | None:
         return None if figure.faster is None else figure.faster >= self.times
+
+
+@dataclass(frozen=True, slots=True)
+class AtMost:
+    """At most ``times`` the other side's figure."""
+
+    times: float
+
+    def __str__(self) -> str:
+        return f"≤ {self.times:g} × the other"
+
+    def reached(self, figure: Figure) -> bool | None:
+        return None if figure.peer is None else figure.ours <= self.times * figure.peer
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from time import perf_counter
 
 from benchmarks.bars import Figure, Limit
 
-__all__ = ["command_line", "import_time", "resident_memory"]
+__all__ = ["command_line", "import_time", "peak_memory", "resident_memory"]
 
 STARTS = 9
 CONSTRUCTIONS = 10_000
@@ -44,6 +44,35 @@ before = resident()
 construct({count})
 print((resident() - before) / 1e6)
 """
+
+
+# The high-water mark of the resident set, less what was resident before the call.
+PEAK = """
+import os
+{setup}
+
+def status(field):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(field)) * 1024
+
+before = status("VmRSS")
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")
+{call}
+print((status("VmHWM") - before) / 1e6)
+"""
+
+
+def peak_memory(setup: str, call: str) -> float:
+    """Megabytes that a call adds to the resident set at its peak, in a fresh interpreter.
+
+    Parameters
+    ----------
+    setup, call
+        Python; the first makes ready, and had better call once on something small, so that
+        libraries and caches are there.
+    """
+    return _number_from(PEAK.format(setup=setup, call=call))
 
 
 def import_time(ours: str, peer: str | None, *, reduced: bool) -> Figure:

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 
 from benchmarks.bars import Figure
+from benchmarks.duel import Duels
+from benchmarks.duel import figures as duel_figures
 from benchmarks.groups import GROUPS as MAPS
 from benchmarks.groups import Group
 from benchmarks.measure import measure
@@ -22,6 +24,7 @@ from benchmarks.training import LOADING, TRAINING
 __all__ = ["main"]
 
 GROUPS = MAPS | {"training": TRAINING, "loading": LOADING}
+DUELS: dict[str, Duels] = {}
 PROCESSES = {"import": import_time, "help": command_line, "memory": resident_memory}
 
 
@@ -34,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.freeze()  # what is loaded by now stays: collections between rounds need not visit it
     print(f"{setting()}\n\n{HEADER}", flush=True)
     figures: list[Figure] = []
-    for name in options.only or [*GROUPS, *PROCESSES]:
+    everything = [*GROUPS, *(name for name in DUELS if DUELS[name].by_default), *PROCESSES]
+    for name in options.only or everything:
         for figure in _figures(name, ours, peer, reduced=options.quick):
             if not figures or figures[-1].group != figure.group:
                 print(heading(figure.group))
@@ -51,6 +55,8 @@ def _figures(
 ) -> Iterator[Figure]:
     if name in GROUPS:
         return _group(GROUPS[name], ours, peer, reduced=reduced)
+    if name in DUELS:
+        return duel_figures(DUELS[name], reduced=reduced)
     other = peer.__name__ if peer is not None else None
     return iter([PROCESSES[name](ours.__name__, other, reduced=reduced)])
 
@@ -81,7 +87,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks",
         description="Speed and memory of nablatom beside metatensor: one table in Markdown.",
     )
-    names = [*GROUPS, *PROCESSES]
+    names = [*GROUPS, *DUELS, *PROCESSES]
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help=", ".join(names))
     parser.add_argument("--quick", action="store_true", help="sizes ten times smaller")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
