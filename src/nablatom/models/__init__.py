@@ -1,5 +1,64 @@
-"""Models: structures or descriptors to energies that carry their derivatives."""
+"""Models: structures, descriptors or graphs to energies, and with them their derivatives.
 
-from nablatom.models.linear import DESCRIPTORS, Calculator, LinearModel
+Names are loaded when they are first asked for: ``LinearModel`` needs no torch, the graph
+models need the ``models`` extra.
 
-__all__ = ["DESCRIPTORS", "Calculator", "LinearModel"]
+``LinearModel``
+    Energies linear in a descriptor, with its stored gradients.
+``AtomicDataDict``, ``GraphModuleMixin``, ``SequentialGraphNetwork``
+    The data that graph modules take and give, and what modules are made with.
+``LennardJones``
+    Analytic potentials.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nablatom.models.graph import GraphModuleMixin, SequentialGraphNetwork
+    from nablatom.models.lennard_jones import LennardJones
+    from nablatom.models.linear import DESCRIPTORS, Calculator, LinearModel
+    from nablatom.models.switching import Shifted, Smoothstep, Switch, Xplor
+    from nablatom.systems import atomic_data as AtomicDataDict
+
+__all__ = [
+    "DESCRIPTORS",
+    "AtomicDataDict",
+    "Calculator",
+    "GraphModuleMixin",
+    "LennardJones",
+    "LinearModel",
+    "SequentialGraphNetwork",
+    "Shifted",
+    "Smoothstep",
+    "Switch",
+    "Xplor",
+]
+
+_HOMES = {
+    "DESCRIPTORS": "linear",
+    "Calculator": "linear",
+    "GraphModuleMixin": "graph",
+    "LennardJones": "lennard_jones",
+    "LinearModel": "linear",
+    "SequentialGraphNetwork": "graph",
+    "Shifted": "switching",
+    "Smoothstep": "switching",
+    "Switch": "switching",
+    "Xplor": "switching",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "AtomicDataDict":
+        found = import_module("nablatom.systems.atomic_data")
+    elif name in _HOMES:
+        found = getattr(import_module(f"nablatom.models.{_HOMES[name]}"), name)
+    else:
+        raise AttributeError(f"module 'nablatom.models' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

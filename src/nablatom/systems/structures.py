@@ -13,7 +13,7 @@ from nablatom.systems.pairs import neighbor_pairs
 from nablatom.systems.targets import check_targets
 from nablatom.systems.units import check_units
 
-__all__ = ["check_structures", "read_structures", "write_structures"]
+__all__ = ["check_geometry", "check_structures", "read_structures", "write_structures"]
 
 # Shorter than any bond (H2: 0.74 A), also in hot or compressed samples.
 SHORTEST_DISTANCE = 0.4
@@ -86,13 +86,24 @@ def check_structures(structures: Sequence[ase.Atoms]) -> None:
     for index, structure in enumerate(structures):
         try:
             _check_elements(structure)
-            _check_positions(structure)
-            _check_cell(structure)
+            check_geometry(structure)
         except ValueError as error:
             raise ValueError(f"frame {index}: {error}") from None
     _check_distances(structures)
     check_targets(structures)
     check_units(structures)
+
+
+def check_geometry(structure: ase.Atoms) -> None:
+    """Refuse positions or a cell that are not finite, and periodic directions without volume.
+
+    Raises
+    ------
+    ValueError
+        Names the atom or the directions at fault.
+    """
+    _check_positions(structure)
+    _check_cell(structure)
 
 
 def _check_elements(structure: ase.Atoms) -> None:
