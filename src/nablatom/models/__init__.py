@@ -7,17 +7,24 @@ models need the ``models`` extra.
     Energies linear in a descriptor, with its stored gradients.
 ``AtomicDataDict``, ``GraphModuleMixin``, ``SequentialGraphNetwork``
     The data that graph modules take and give, and what modules are made with.
-``LennardJones``
-    Analytic potentials.
+``LennardJones``, ``Morse``, ``StillingerWeber``, ``EmbeddedAtom``, ``PairPotential``
+    Analytic potentials, and what pair potentials of your own are made with.
+``Smoothstep``, ``Xplor``, ``Shifted``
+    How pair potentials end at their cutoff.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nablatom.models.embedded_atom import EmbeddedAtom
     from nablatom.models.graph import GraphModuleMixin, SequentialGraphNetwork
     from nablatom.models.lennard_jones import LennardJones
     from nablatom.models.linear import DESCRIPTORS, Calculator, LinearModel
+    from nablatom.models.morse import Morse
+    from nablatom.models.pair import PairPotential
+    from nablatom.models.setfl import Setfl
+    from nablatom.models.stillinger_weber import StillingerWeber
     from nablatom.models.switching import Shifted, Smoothstep, Switch, Xplor
     from nablatom.systems import atomic_data as AtomicDataDict
 
@@ -25,12 +32,17 @@ __all__ = [
     "DESCRIPTORS",
     "AtomicDataDict",
     "Calculator",
+    "EmbeddedAtom",
     "GraphModuleMixin",
     "LennardJones",
     "LinearModel",
+    "Morse",
+    "PairPotential",
     "SequentialGraphNetwork",
+    "Setfl",
     "Shifted",
     "Smoothstep",
+    "StillingerWeber",
     "Switch",
     "Xplor",
 ]
@@ -38,12 +50,17 @@ __all__ = [
 _HOMES = {
     "DESCRIPTORS": "linear",
     "Calculator": "linear",
+    "EmbeddedAtom": "embedded_atom",
     "GraphModuleMixin": "graph",
     "LennardJones": "lennard_jones",
     "LinearModel": "linear",
+    "Morse": "morse",
+    "PairPotential": "pair",
     "SequentialGraphNetwork": "graph",
+    "Setfl": "setfl",
     "Shifted": "switching",
     "Smoothstep": "switching",
+    "StillingerWeber": "stillinger_weber",
     "Switch": "switching",
     "Xplor": "switching",
 }

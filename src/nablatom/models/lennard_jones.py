@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from nablatom.models.pair import PairPotential, of_pairs, pair_table
+from nablatom.models.pair import ONSET, PairPotential, arithmetic, geometric, of_pairs, pair_table
 from nablatom.models.switching import Smoothstep, Switch
 
 __all__ = ["LennardJones"]
-
-ONSET = 0.8  # of the cutoff
 
 
 class LennardJones(PairPotential):
@@ -59,8 +57,8 @@ class LennardJones(PairPotential):
     ) -> None:
         super().__init__(types, cutoff, switch or Smoothstep(ONSET * cutoff))
         count = len(self.type_names)
-        self.epsilon = pair_table("epsilon", epsilon, count, lambda a, b: (a * b) ** 0.5)
-        self.sigma = pair_table("sigma", sigma, count, lambda a, b: (a + b) / 2)
+        self.epsilon = pair_table("epsilon", epsilon, count, geometric)
+        self.sigma = pair_table("sigma", sigma, count, arithmetic)
 
     def pair_energy(self, r: Tensor, pair_type: Tensor) -> Tensor:
         """``4 ε [(σ/r)¹² - (σ/r)⁶]``, (pairs,)."""

@@ -16,7 +16,22 @@ from nablatom.models.graph import GraphModuleMixin
 from nablatom.models.switching import Switch
 from nablatom.systems import atomic_data as AtomicDataDict
 
-__all__ = ["ENERGIES", "PairPotential", "checked_types", "of_pairs", "pair_table", "with_energies"]
+__all__ = [
+    "ENERGIES",
+    "ONSET",
+    "PairPotential",
+    "arithmetic",
+    "checked_types",
+    "geometric",
+    "of_pairs",
+    "pair_table",
+    "with_energies",
+]
+
+ONSET = 0.8  # of the cutoff: where potentials begin to end, if nothing else is said
+
+Numbers = NDArray[np.float64]
+Mixing = Callable[[Numbers, Numbers], Numbers]
 
 ENERGIES = {
     AtomicDataDict.PER_ATOM_ENERGY_KEY: "0e",
@@ -53,7 +68,7 @@ class PairPotential(GraphModuleMixin, torch.nn.Module, ABC):
     def __init__(self, types: Sequence[str], cutoff: float, switch: Switch) -> None:
         super().__init__()
         self.type_names = checked_types(types)
-        self.cutoff = _positive("cutoff", cutoff)
+        self.cutoff = positive("cutoff", cutoff)
         self.switch = switch
         onset = getattr(switch, "onset", 0.0)
         if not 0.0 <= onset < cutoff:
@@ -109,7 +124,14 @@ def checked_types(types: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-Mixing = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+def arithmetic(a: Numbers, b: Numbers) -> Numbers:
+    """The mean, as lengths mix."""
+    return (a + b) / 2
+
+
+def geometric(a: Numbers, b: Numbers) -> Numbers:
+    """The geometric mean, as energies mix."""
+    return (a * b) ** 0.5
 
 
 def pair_table(name: str, values: ArrayLike, count: int, mixing: Mixing) -> torch.nn.Parameter:
@@ -144,7 +166,8 @@ def of_pairs(table: Tensor, pair_type: Tensor, like: Tensor) -> Tensor:
     return table.flatten().index_select(0, pair_type).to(like.dtype)
 
 
-def _positive(name: str, value: float) -> float:
+def positive(name: str, value: float) -> float:
+    """A positive length in Å, or an error that names it."""
     if not value > 0:
         raise ValueError(f"{name} is {value}; expected a positive number of Å")
     return float(value)
