@@ -6,7 +6,7 @@ from nablatom.descriptors.expansion import SphericalExpansion
 from nablatom.descriptors.radial_basis import Gto
 from nablatom.descriptors.radial_functions import Functions, Tabulated
 from nablatom.descriptors.radial_polynomials import Bernstein, Monomials
-from nablatom.descriptors.radial_table import RadialTable, radial_table
+from nablatom.descriptors.radial_table import RadialTable
 from nablatom.descriptors.radial_waves import SphericalBessel, SphericalWaves
 from nablatom.descriptors.scaling import Willatt2018
 from nablatom.descriptors.spectrum import PowerSpectrum, RadialSpectrum
@@ -33,6 +33,5 @@ __all__ = [
     "Step",
     "Tabulated",
     "Willatt2018",
-    "radial_table",
     "verify_gradients",
 ]

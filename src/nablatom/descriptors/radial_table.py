@@ -109,36 +109,30 @@ def radial_table(
     def integrals(r: Array) -> Array:
         return radial_integrals(basis, density, r, cutoff, max_angular)
 
-    values = _refined(integrals, cutoff, accuracy)
-    size = basis.size
-    center = values[0, 0, :size] / np.sqrt(4 * np.pi)
-    flat = np.ascontiguousarray(values.reshape(len(values), 3, -1))
-    for array in (flat, center):
+    values = _refined(lambda r: _rows(integrals(r)), cutoff, accuracy)
+    center = values[0, 0, : basis.size] / np.sqrt(4 * np.pi)
+    for array in (values, center):
         array.flags.writeable = False
-    return RadialTable(flat, cutoff / (len(values) - 1), center)
+    return RadialTable(values, cutoff / (len(values) - 1), center)
 
 
-def _refined(integrals: Callable[[Array], Array], cutoff: float, accuracy: float) -> Array:
+def _refined(rows: Callable[[Array], Array], cutoff: float, accuracy: float) -> Array:
     """Halve the intervals until the values between the knots are those of the polynomials."""
-    values = _rows(integrals(np.linspace(0, cutoff, FIRST + 1, dtype=np.float64)))
-    before = np.inf
-    intervals = FIRST
+    values = rows(np.linspace(0, cutoff, FIRST + 1, dtype=np.float64))
+    intervals, before = FIRST, np.inf
     while intervals <= LAST:
         spacing = cutoff / intervals
         between = (np.arange(intervals, dtype=np.float64) + 0.5) * spacing
-        exact = _rows(integrals(between))
-        flat = values.reshape(len(values), 3, -1)
-        guess = RadialTable(flat, spacing, np.empty(0))(between)[0]
-        size = np.abs(flat[:, 0]).max()
-        error = np.abs(guess - exact.reshape(len(exact), 3, -1)[:, 0]).max() / size
-        # The error is c u³ (1 - u)³; its slope is largest beside the middle, 3.44 over spacing.
-        slope = 3.44 / spacing * size / np.abs(flat[:, 1]).max() * error
-        if error <= accuracy and slope <= 100 * accuracy:
+        exact = rows(between)
+        guess, *_ = RadialTable(values, spacing, np.empty(0))(between)
+        largest, steepest = (np.abs(values[:, order]).max() for order in (0, 1))
+        error = np.abs(guess - exact[:, 0]).max()
+        # The error is c u³ (1 - u)³: steepest beside the middle, by 3.44 over the spacing.
+        if error <= accuracy * largest and 3.44 * error <= 100 * accuracy * steepest * spacing:
             return values
-        if error < 1e-10 and error > before / 8:
+        if before / 8 < error < 1e-10 * largest:
             return values  # rounding of the integrals themselves
-        before, intervals = error, 2 * intervals
-        values = _interleaved(values, exact)
+        values, before, intervals = _interleaved(values, exact), error, 2 * intervals
     raise ValueError(
         f"the radial integrals change too fast for a table of accuracy {accuracy}: the error is "
         f"{before:.1e} with {LAST} knots; take smoother radial functions, or a wider density"
@@ -146,7 +140,9 @@ def _refined(integrals: Callable[[Array], Array], cutoff: float, accuracy: float
 
 
 def _rows(integrals: Array) -> Array:
-    return np.ascontiguousarray(np.moveaxis(integrals, 0, 1))  # (points, 3, l, n)
+    """(3, points, l, n) → (points, 3, columns)."""
+    _, points, angular, radial = integrals.shape
+    return np.ascontiguousarray(np.moveaxis(integrals, 0, 1)).reshape(points, 3, angular * radial)
 
 
 def _interleaved(knots: Array, between: Array) -> Array:
