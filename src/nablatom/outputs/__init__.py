@@ -4,5 +4,6 @@ Each output is a module that wraps a graph module, and a function for those who 
 """
 
 from nablatom.outputs.derivatives import Derivatives, Model, pair_derivatives
+from nablatom.outputs.products import Linearization, jvp, linearize, vjp
 
-__all__ = ["Derivatives", "Model", "pair_derivatives"]
+__all__ = ["Derivatives", "Linearization", "Model", "jvp", "linearize", "pair_derivatives", "vjp"]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 
@@ -123,8 +124,8 @@ def pair_derivatives(
         Weights of its entries; ones by default.
     create_graph
         Whether outputs and derivatives are to be differentiable. By default they are if
-        gradients are enabled and the model is in training mode, or an input requires
-        gradients itself. If not, nothing in the result holds a graph.
+        gradients are enabled and the model is being trained, or an input requires gradients.
+        If not, nothing in the result holds a graph.
 
     Raises
     ------
@@ -156,10 +157,10 @@ def pair_derivatives(
     with torch.inference_mode(False), torch.enable_grad():
         point = _with_leaves(data, graph)
         outputs = model(_read_by_model(point, data))
-        parts = _backward(_chosen(outputs, of), point, cotangent, graph)
+        parts = _backward(chosen(outputs, of), point, cotangent, graph)
     by_cell = parts.get(AtomicDataDict.CELL_KEY)
     return Derivatives(
-        _returned(outputs, data, graph),
+        returned(outputs, data, graph),
         point if graph else detached(point),
         parts[AtomicDataDict.EDGE_VECTORS_KEY],
         parts.get(AtomicDataDict.POSITIONS_KEY),
@@ -170,12 +171,14 @@ def pair_derivatives(
 def makes_graph(model: object, inputs: Iterable[torch.Tensor]) -> bool:
     """Whether derivatives are themselves to be differentiable, if nobody says so.
 
-    The mode of a wrapper counts for nothing: it is that of the model inside.
+    That is so where gradients are enabled and there is something to differentiate by: an input,
+    or a parameter of a model in training mode. The mode is that of the model inside all wrappers.
     """
     while isinstance(inner := getattr(model, "func", None), torch.nn.Module):
         model = inner
-    training = getattr(model, "training", False)
-    return torch.is_grad_enabled() and (training or any(x.requires_grad for x in inputs))
+    if isinstance(model, torch.nn.Module) and model.training:
+        inputs = chain(inputs, model.parameters())
+    return torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
 
 
 def leaf(values: torch.Tensor, graph: bool) -> torch.Tensor:
@@ -230,7 +233,8 @@ def _cells(data: AtomicDataDict.Type) -> torch.Tensor:
     return cell if frames == 1 else cell.reshape(-1, 3, 3).expand(frames, 3, 3)
 
 
-def _chosen(outputs: AtomicDataDict.Type, of: str) -> torch.Tensor:
+def chosen(outputs: AtomicDataDict.Type, of: str) -> torch.Tensor:
+    """The output of that name."""
     if of not in outputs:
         raise KeyError(f"the model returns no {of!r}; it returns {', '.join(sorted(outputs))}")
     return outputs[of]
@@ -269,13 +273,14 @@ def _backward(
     return found
 
 
-def _returned(
-    outputs: AtomicDataDict.Type, data: AtomicDataDict.Type, graph: bool
+def returned(
+    outputs: AtomicDataDict.Type, data: AtomicDataDict.Type, graph: bool, *more: str
 ) -> AtomicDataDict.Type:
     """Outputs without the leaves: what the caller gave is the caller's, the rest is new."""
-    own = {key: data[key] for key in _READ if key in data}
+    leaves = {*_READ, AtomicDataDict.EDGE_LENGTH_KEY, *more}
+    own = {key: data[key] for key in leaves if key in data}
     new = outputs if graph else detached(outputs)
-    return {key: x for key, x in new.items() if key not in _READ} | own
+    return {key: x for key, x in new.items() if key not in leaves} | own
 
 
 def _products(
