@@ -30,6 +30,7 @@ __all__ = [
     "imported",
     "is_array",
     "is_contiguous",
+    "is_small",
     "larger",
     "lstsq",
     "move",
@@ -113,8 +114,27 @@ def move(
     if isinstance(array, np.ndarray):
         if device not in (None, "cpu"):
             raise ValueError(f'NumPy arrays live on the CPU; add arrays="torch" for {device!r}')
-        return array if dtype is None else array.astype(dtype, copy=False)
-    return array.to(dtype=dtype, device=device)
+        return array if dtype is None else array.astype(_numpy_dtype(dtype), copy=False)
+    return array.to(dtype=None if dtype is None else _torch_dtype(dtype), device=device)
+
+
+def _numpy_dtype(dtype: Any) -> Any:
+    try:
+        return np.dtype(dtype)
+    except TypeError:
+        raise TypeError(
+            f"a dtype of NumPy is needed for NumPy arrays, such as numpy.float64, got {dtype!r}"
+        ) from None
+
+
+def _torch_dtype(dtype: Any) -> Any:
+    torch = _torch()
+    assert torch is not None
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(
+            f"a dtype of torch is needed for its tensors, such as torch.float64, got {dtype!r}"
+        )
+    return dtype
 
 
 def imported(array: Any, library: str) -> Array:
@@ -384,9 +404,7 @@ def rowwise(function: Callable[[slice, Array | None], Array], rows: int, like: A
     ``function`` takes a slice of the rows and, where there is already a place for its result,
     that place, which it may fill and return.
     """
-    if not isinstance(like, np.ndarray):
-        return function(slice(0, rows), None)
-    piece = _PIECE // max(1, like.nbytes // max(1, len(like))) + 1
+    piece = rows if is_small(like) else _PIECE // (like.nbytes // len(like)) + 1
     if rows <= 2 * piece:
         return function(slice(0, rows), None)
     first = function(slice(0, piece), None)
@@ -398,6 +416,11 @@ def rowwise(function: Callable[[slice, Array | None], Array], rows: int, like: A
         if result is not place:
             place[...] = result
     return out
+
+
+def is_small(array: Array) -> bool:
+    """Whether there is nothing to gain from pieces: all of it fits in the cache."""
+    return not isinstance(array, np.ndarray) or array.nbytes <= 2 * _PIECE
 
 
 def total(a: Array, b: Array, out: Array | None) -> Array:

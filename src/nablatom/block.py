@@ -59,7 +59,15 @@ class TensorBlock:
         gradients: ['positions']
     """
 
-    __slots__ = ("_components", "_gradients", "_parameter", "_properties", "_samples", "_values")
+    __slots__ = (
+        "_components",
+        "_gradients",
+        "_labelling",
+        "_parameter",
+        "_properties",
+        "_samples",
+        "_values",
+    )
 
     _values: Array
     _samples: Labels
@@ -67,6 +75,7 @@ class TensorBlock:
     _properties: Labels
     _gradients: dict[str, TensorBlock]
     _parameter: str
+    _labelling: object | None
 
     def __init__(
         self, values: Array, samples: Labels, components: Sequence[Labels], properties: Labels
@@ -76,7 +85,7 @@ class TensorBlock:
             _check_axes(values, samples, components, properties)
         self._values, self._samples = values, samples
         self._components, self._properties = components, properties
-        self._gradients, self._parameter = {}, ""
+        self._gradients, self._parameter, self._labelling = {}, "", None
         if not isinstance(values, np.ndarray):
             register(self)
 
@@ -93,9 +102,10 @@ class TensorBlock:
         self = cls.__new__(cls)
         self._values, self._samples = values, samples
         self._components, self._properties = tuple(components), properties
-        self._gradients, self._parameter = {} if gradients is None else gradients, ""
-        for name, gradient in self._gradients.items():
-            gradient._parameter = name
+        self._gradients, self._parameter, self._labelling = gradients or {}, "", None
+        if gradients:
+            for name, gradient in gradients.items():
+                gradient._parameter = name
         if not isinstance(values, np.ndarray):
             _mark(self)
         return self
@@ -143,6 +153,24 @@ class TensorBlock:
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def labelled_as(self, other: TensorBlock) -> bool:
+        """Whether samples, components and properties are those of another block, in its order.
+
+        Blocks that are found to be share a mark, by which they are known the next time.
+        """
+        if self._labelling is not None and self._labelling is other._labelling:
+            return True
+        if not (
+            self._samples == other._samples
+            and self._components == other._components
+            and self._properties == other._properties
+        ):
+            return False
+        if self._labelling is None:
+            self._labelling = object()
+        other._labelling = self._labelling
+        return True
 
     def loc(self, **selection: int | Sequence[int] | slice) -> TensorBlock:
         """The part whose labels have these values: a view where they are evenly spaced.
@@ -294,9 +322,7 @@ class TensorBlock:
         if not isinstance(other, TensorBlock):
             return NotImplemented
         return (
-            self._samples == other._samples
-            and self._components == other._components
-            and self._properties == other._properties
+            self.labelled_as(other)
             and arrays.same_values(self._values, other._values)
             and self._gradients.keys() == other._gradients.keys()
             and all(g == other._gradients[name] for name, g in self._gradients.items())

@@ -50,16 +50,17 @@ class TensorMap:
     (2, 1)
     """
 
-    __slots__ = ("_blocks", "_info", "_keys")
+    __slots__ = ("_blocks", "_info", "_keys", "_memo")
 
     _keys: Labels
     _blocks: list[TensorBlock]
     _info: dict[str, str]
+    _memo: dict[str, Any]
 
     def __init__(self, keys: Labels, blocks: Sequence[TensorBlock]) -> None:
         if not isinstance(keys, Labels):
             raise TypeError(f"keys must be Labels, got {type(keys).__name__}")
-        self._keys, self._blocks, self._info = keys, list(blocks), {}
+        self._keys, self._blocks, self._info, self._memo = keys, list(blocks), {}, {}
         if len(self._blocks) != len(keys):
             raise ValueError(f"there are {len(keys)} keys, but {len(self._blocks)} blocks")
         if not tracing.compiling():  # labels are constants then, and were checked before
@@ -74,6 +75,7 @@ class TensorMap:
         """A map from parts that are known to fit together."""
         self = cls.__new__(cls)
         self._keys, self._blocks, self._info = keys, blocks, dict(info) if info else {}
+        self._memo = {}
         if blocks and not isinstance(blocks[0].values, np.ndarray):
             register(self)
         return self

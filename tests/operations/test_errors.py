@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from maps import KEYS, flat, tensor
 from nablatom import Labels, TensorBlock, TensorMap
@@ -12,6 +13,7 @@ from nablatom.operations import (
     dot,
     equal_metadata,
     equal_raise,
+    exp,
     join,
     mean_over_samples,
     multiply,
@@ -148,6 +150,27 @@ ERRORS = {
     ),
     "metadata to check": (lambda: equal_metadata(A, B, "rows"), ValueError, "got 'rows'"),
     "comparison with a number": (lambda: equal_raise(A, 3), TypeError, "got int"),
+    "a number for a map": (
+        lambda: exp(3),
+        TypeError,
+        "exp needs a TensorMap or a TensorBlock for 'a', got int",
+    ),
+    "two numbers": (
+        lambda: multiply(3, 4.0),
+        TypeError,
+        "one operand must be a TensorMap or a TensorBlock, got 4.0 and a number",
+    ),
+    "a number by name": (lambda: exp(a=3), TypeError, "exp needs .* for 'a', got int"),
+    "a dtype of torch for NumPy": (
+        lambda: A.to(torch.float64, arrays="numpy"),
+        TypeError,
+        "dtype of NumPy is needed for NumPy arrays, .*got torch.float64",
+    ),
+    "a dtype of NumPy for torch": (
+        lambda: A.to(np.float64, arrays="torch"),
+        TypeError,
+        "dtype of torch is needed for its tensors, .*got .*float64",
+    ),
 }
 
 
@@ -156,6 +179,13 @@ def test_errors_say_what_is_wrong(case):
     call, kind, message = ERRORS[case]
     with pytest.raises(kind, match=f"(?s){message}"):
         call()
+
+
+@pytest.mark.parametrize("operands", [{"a": A, "b": B}, {"b": A, "a": 2.0}], ids=["two", "one"])
+def test_operands_by_name(operands):
+    """They mean the same as by position."""
+    equal_raise(multiply(**operands), multiply(operands["a"], operands["b"]))
+    equal_raise(exp(a=A), exp(A))
 
 
 def test_an_error_of_a_users_function_names_the_block():

@@ -14,7 +14,7 @@ from nablatom.arrays import Array
 from nablatom.block import TensorBlock
 from nablatom.operations.chain import bilinear, elementwise, linear, pointwise
 from nablatom.operations.joining import joint_keys
-from nablatom.operations.lift import blockwise
+from nablatom.operations.lift import rowwise
 from nablatom.operations.selection import filter_blocks
 from nablatom.tensor import TensorMap
 from nablatom.tracing import traceable
@@ -58,10 +58,10 @@ def add(a: Any, b: Any, *, different_keys: str = "error") -> Any:
     return _on_joint_keys(_add, a, b, different_keys, alone=(_itself, _itself))
 
 
-@blockwise
+@rowwise
 def _add(a: Any, b: Any) -> TensorBlock:
     if _is_number(a):
-        return _shifted(b, lambda y: _plain(a) + y)
+        return _shifted(_tensor(b), lambda y: _plain(a) + y)
     if _is_number(b):
         return _shifted(a, lambda x: x + _plain(b))
     _check_same_labels("add", a, b)
@@ -80,10 +80,10 @@ def subtract(a: Any, b: Any, *, different_keys: str = "error") -> Any:
     return _on_joint_keys(_subtract, a, b, different_keys, alone=(_itself, _negative))
 
 
-@blockwise
+@rowwise
 def _subtract(a: Any, b: Any) -> TensorBlock:
     if _is_number(a):
-        return _shifted(_negative(b), lambda y: _plain(a) + y)
+        return _shifted(_negative(_tensor(b)), lambda y: _plain(a) + y)
     if _is_number(b):
         return _shifted(a, lambda x: x - _plain(b))
     _check_same_labels("subtract", a, b)
@@ -111,31 +111,31 @@ def multiply(a: Any, b: Any, *, different_keys: str = "error") -> Any:
     return _on_joint_keys(_multiply, a, b, different_keys, alone=(_itself, _itself))
 
 
-@blockwise
+@rowwise
 def _multiply(a: Any, b: Any) -> TensorBlock:
     if _is_number(a):
-        return linear(lambda y: _plain(a) * y, b)
+        return linear(lambda y: _plain(a) * y, _tensor(b))
     if _is_number(b):
         return linear(lambda x: x * _plain(b), a)
     _check_same_labels("multiply", a, b)
     return bilinear(lambda x, y: x * y, a, b)
 
 
-@blockwise
+@rowwise
 def divide(a: Any, b: Any) -> TensorBlock:
     """The quotient ``a / b``, entry by entry, of maps or blocks, or of one and a real number.
 
     Gradients follow the quotient rule ``(da - a/b db) / b``. Errors are those of :func:`add`.
     """
     if _is_number(a):
-        return elementwise(lambda y: _plain(a) / y, lambda y: -_plain(a) / (y * y), b)
+        return elementwise(lambda y: _plain(a) / y, lambda y: -_plain(a) / (y * y), _tensor(b))
     if _is_number(b):
         return linear(lambda x: x / _plain(b), a)
     _check_same_labels("divide", a, b)
     return pointwise(lambda x, y: x / y, lambda x, y, dx, dy: (dx - x / y * dy) / y, a, b)
 
 
-@blockwise
+@rowwise
 def pow(a: TensorBlock, exponent: float) -> TensorBlock:
     """The power ``a ** exponent``, entry by entry.
 
@@ -147,7 +147,7 @@ def pow(a: TensorBlock, exponent: float) -> TensorBlock:
     return elementwise(lambda x: _power(x, n), lambda x: n * _power(x, n - 1), a)
 
 
-@blockwise
+@rowwise
 def abs(a: TensorBlock) -> TensorBlock:
     """The absolute value of every entry.
 
@@ -224,12 +224,20 @@ def _is_number(x: Any) -> bool:
     raise TypeError(f"expected a TensorMap, a TensorBlock or a real number, got {type(x).__name__}")
 
 
+def _tensor(x: Any) -> TensorBlock:
+    if not isinstance(x, TensorBlock):
+        raise TypeError(f"one operand must be a TensorMap or a TensorBlock, got {x!r} and a number")
+    return x
+
+
 def _plain(x: Any) -> Any:
     """NumPy numbers as Python's, so that the blocks keep their dtype."""
     return x.item() if isinstance(x, np.generic) else x
 
 
 def _check_same_labels(operation: str, a: TensorBlock, b: TensorBlock) -> None:
+    if a.labelled_as(b):
+        return
     for axis, here, there in (
         ("components", a.components, b.components),
         ("properties", a.properties, b.properties),

@@ -141,6 +141,8 @@ def _by_rows(values: list[Array], tangent: Callable[..., Array]) -> Tangents:
 
     def tangents(samples: Labels, extra: int, parts: list[Array]) -> Array:
         rows = samples.values[:, 0]
+        if arrays.is_small(parts[0]):
+            return tangent(*[_at_rows(x, rows, extra) for x in values], *parts, None)
 
         def piece(part: slice, out: Array | None) -> Array:
             x = [_at_rows(array, rows[part], extra) for array in values]
@@ -169,21 +171,19 @@ def _build(
     gradients = {}
     for parameter in shared_gradients(blocks):
         parts = [block.gradient(parameter) for block in blocks]
-        own = _own_components(blocks, parts, parameter)
-        parts = aligned(parts) if len(parts) > 1 else parts
-        samples = parts[0].samples
+        if not _all_labelled_alike(parts):
+            _check_own_components(blocks, parts, parameter)
+            parts = aligned(parts)
+        own = _own_components(first, parts[0])
+        axes = (*own, *components)
         if nested:
-            gradients[parameter] = _build(
-                value, tangents, parts, (*own, *components), properties, nested=True
-            )
-            continue
-        _refuse_nested(parts, parameter)
-        gradients[parameter] = TensorBlock.unchecked(
-            tangents(samples, len(own), [part.values for part in parts]),
-            samples,
-            (*own, *components),
-            properties,
-        )
+            built = _build(value, tangents, parts, axes, properties, nested=True)
+        else:
+            _refuse_nested(parts, parameter)
+            samples = parts[0].samples
+            derivatives = tangents(samples, len(own), [part.values for part in parts])
+            built = TensorBlock.unchecked(derivatives, samples, axes, properties)
+        gradients[parameter] = built
     return TensorBlock.unchecked(values, first.samples, components, properties, gradients)
 
 
@@ -193,24 +193,22 @@ def _at_rows(values: Array, rows: NDArray[np.int32], extra: int) -> Array:
     return x.reshape((x.shape[0], *[1] * extra, *x.shape[1:])) if extra else x
 
 
-def _own_components(
+def _own_components(block: TensorBlock, gradient: TensorBlock) -> list[Labels]:
+    """The components that a parameter brings: those on the left of the components of its block."""
+    components = gradient.components
+    return components[: len(components) - len(block.components)]
+
+
+def _check_own_components(
     blocks: Sequence[TensorBlock], parts: Sequence[TensorBlock], parameter: str
-) -> list[Labels]:
-    """The components of a gradient that the parameter brings, the same for all blocks."""
-    own = _leading(blocks[0], parts[0])
-    for block, part in zip(blocks[1:], parts[1:], strict=True):
-        if (other := _leading(block, part)) != own:
+) -> None:
+    own, *others = map(_own_components, blocks, parts)
+    for other in others:
+        if other != own:
             raise ValueError(
                 f"gradients {parameter!r} must have the same components of their own, got "
                 f"{own} and {other}"
             )
-    return own
-
-
-def _leading(block: TensorBlock, gradient: TensorBlock) -> list[Labels]:
-    """The components that a gradient has on the left of those of its block."""
-    components = gradient.components
-    return components[: len(components) - len(block.components)]
 
 
 def _refuse_nested(parts: Sequence[TensorBlock], parameter: str) -> None:
@@ -223,11 +221,19 @@ def _refuse_nested(parts: Sequence[TensorBlock], parameter: str) -> None:
             )
 
 
+def _all_labelled_alike(blocks: Sequence[TensorBlock]) -> bool:
+    first = blocks[0]
+    return all(first.labelled_as(block) for block in blocks[1:])
+
+
 def _check_same_samples(blocks: Sequence[TensorBlock]) -> None:
+    if _all_labelled_alike(blocks):
+        return
+    samples = blocks[0].samples
     for block in blocks[1:]:
-        if block.samples != blocks[0].samples:
+        if block.samples != samples:
             raise ValueError(
-                f"blocks must have the same samples in the same order, got {blocks[0].samples!r} "
+                f"blocks must have the same samples in the same order, got {samples!r} "
                 f"and {block.samples!r}"
             )
 

@@ -15,12 +15,12 @@ from nablatom import arrays
 from nablatom.arrays import Array
 from nablatom.block import TensorBlock
 from nablatom.operations.chain import elementwise
-from nablatom.operations.lift import blockwise
+from nablatom.operations.lift import rowwise
 
 __all__ = ["clip", "cos", "exp", "log", "maximum", "relu", "silu", "sin", "sqrt", "tanh"]
 
 
-@blockwise
+@rowwise
 def exp(a: TensorBlock) -> TensorBlock:
     """The exponential ``e^a`` of every entry.
 
@@ -38,7 +38,7 @@ def exp(a: TensorBlock) -> TensorBlock:
     return elementwise(lambda _: y, lambda _: y, a)
 
 
-@blockwise
+@rowwise
 def log(a: TensorBlock) -> TensorBlock:
     """The natural logarithm of every entry.
 
@@ -48,7 +48,7 @@ def log(a: TensorBlock) -> TensorBlock:
     return elementwise(arrays.namespace(a.values).log, lambda x: 1 / x, a)
 
 
-@blockwise
+@rowwise
 def sqrt(a: TensorBlock) -> TensorBlock:
     """The square root of every entry.
 
@@ -59,7 +59,7 @@ def sqrt(a: TensorBlock) -> TensorBlock:
     return elementwise(lambda _: y, lambda _: 0.5 / y, a)
 
 
-@blockwise
+@rowwise
 def sin(a: TensorBlock) -> TensorBlock:
     """The sine of every entry, in radians.
 
@@ -69,7 +69,7 @@ def sin(a: TensorBlock) -> TensorBlock:
     return elementwise(xp.sin, xp.cos, a)
 
 
-@blockwise
+@rowwise
 def cos(a: TensorBlock) -> TensorBlock:
     """The cosine of every entry, in radians.
 
@@ -79,7 +79,7 @@ def cos(a: TensorBlock) -> TensorBlock:
     return elementwise(xp.cos, lambda x: -xp.sin(x), a)
 
 
-@blockwise
+@rowwise
 def tanh(a: TensorBlock) -> TensorBlock:
     """The hyperbolic tangent of every entry.
 
@@ -89,7 +89,7 @@ def tanh(a: TensorBlock) -> TensorBlock:
     return elementwise(lambda _: y, lambda _: 1 - y * y, a)
 
 
-@blockwise
+@rowwise
 def silu(a: TensorBlock) -> TensorBlock:
     """The sigmoid linear unit ``a s(a)`` of every entry, with ``s(a) = 1 / (1 + e^-a)``.
 
@@ -103,7 +103,7 @@ def silu(a: TensorBlock) -> TensorBlock:
     return elementwise(lambda x: x * s, lambda x: s * (1 + x * (1 - s)), a)
 
 
-@blockwise
+@rowwise
 def relu(a: TensorBlock) -> TensorBlock:
     """The larger of every entry and zero.
 
@@ -112,7 +112,7 @@ def relu(a: TensorBlock) -> TensorBlock:
     return _at_least(a, 0)
 
 
-@blockwise
+@rowwise
 def maximum(a: TensorBlock, bound: float) -> TensorBlock:
     """The larger of every entry and a number.
 
@@ -126,7 +126,7 @@ def maximum(a: TensorBlock, bound: float) -> TensorBlock:
     return _at_least(a, _number("the bound of maximum", bound))
 
 
-@blockwise
+@rowwise
 def clip(a: TensorBlock, low: float | None = None, high: float | None = None) -> TensorBlock:
     """Every entry, or the bound that it lies beyond; None is no bound.
 

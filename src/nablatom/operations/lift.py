@@ -7,10 +7,11 @@ from functools import wraps
 from typing import Any
 
 from nablatom.block import TensorBlock
+from nablatom.operations.together import together
 from nablatom.tensor import TensorMap
 from nablatom.tracing import traceable
 
-__all__ = ["blockwise", "map_blocks"]
+__all__ = ["blockwise", "map_blocks", "rowwise"]
 
 
 def blockwise(operation: Callable[..., TensorBlock]) -> Callable[..., Any]:
@@ -20,16 +21,56 @@ def blockwise(operation: Callable[..., TensorBlock]) -> Callable[..., Any]:
     order of its keys; the others go to each call as they are. The result has the keys and the
     info of the first operand that is a map.
     """
+    return _lifted(operation, map_blocks)
+
+
+def rowwise(operation: Callable[..., TensorBlock]) -> Callable[..., Any]:
+    """The same for an operation that treats every row alike and alone, and keeps the labels.
+
+    Many small blocks are then worked on together: see :mod:`nablatom.operations.together`.
+    """
+
+    def apply(
+        operation: Callable[..., TensorBlock],
+        first: TensorMap,
+        operands: Sequence[Any],
+        options: dict[str, Any],
+    ) -> TensorMap:
+        result = together(operation, first, operands, options)
+        return map_blocks(operation, first, operands, options) if result is None else result
+
+    return _lifted(operation, apply)
+
+
+def _lifted(
+    operation: Callable[..., TensorBlock], on_maps: Callable[..., TensorMap]
+) -> Callable[..., Any]:
+    named = operation.__code__.co_varnames[: operation.__code__.co_argcount]
+    kinds = operation.__annotations__
+    tensors = [(i, name) for i, name in enumerate(named) if kinds.get(name) == "TensorBlock"]
 
     @traceable
     @wraps(operation)
     def lifted(*operands: Any, **options: Any) -> Any:
-        first = next((x for x in operands if isinstance(x, TensorMap)), None)
+        for i, name in tensors:
+            if i < len(operands) or name in options:
+                given = operands[i] if i < len(operands) else options[name]
+                _check_tensor(operation, name, given)
+        everything = (*operands, *options.values())
+        first = next((x for x in everything if isinstance(x, TensorMap)), None)
         if first is None:
             return operation(*operands, **options)
-        return map_blocks(operation, first, operands, options)
+        return on_maps(operation, first, operands, options)
 
     return lifted
+
+
+def _check_tensor(operation: Callable[..., Any], name: str, given: object) -> None:
+    if not isinstance(given, TensorMap | TensorBlock):
+        raise TypeError(
+            f"{operation.__name__.strip('_')} needs a TensorMap or a TensorBlock for {name!r}, "
+            f"got {type(given).__name__}"
+        )
 
 
 def map_blocks(
@@ -44,11 +85,11 @@ def map_blocks(
     ]
     named = {name: _in_order(x, first) for name, x in options.items() if isinstance(x, TensorMap)}
     blocks = []
-    for i, here in enumerate(zip(*columns, strict=True)):
+    for i in range(len(first)):
         if named:
             options = {**options, **{name: parts[i] for name, parts in named.items()}}
         try:
-            blocks.append(operation(*here, **options))
+            blocks.append(operation(*[column[i] for column in columns], **options))
         except (ValueError, KeyError, TypeError) as error:
             name = operation.__name__.strip("_")
             error.add_note(f"in {name}, in the block with {first.keys[i].print()}")
