@@ -315,7 +315,9 @@ def _strained(data: AtomicDataDict.Type, strain: torch.Tensor) -> AtomicDataDict
     if AtomicDataDict.CELL_KEY in data:
         cell = data[AtomicDataDict.CELL_KEY]
         strained = cell + cell @ strain
-        fields[AtomicDataDict.CELL_KEY] = strained[0] if cell.ndim < len(strained) else strained
+        fields[AtomicDataDict.CELL_KEY] = (
+            strained.reshape(cell.shape) if len(strained) == 1 else strained
+        )
     return fields
 
 
