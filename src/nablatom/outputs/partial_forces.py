@@ -1,0 +1,299 @@
+"""Partial forces: how the energy of every atom depends on the position of every other.
+
+``F_ij = -dE_i/dr_j`` is zero unless ``j`` is within reach of ``i``: as many edges of the
+neighbor graph as the model has hops. What can be non-zero is all that is computed and stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from nablatom.block import TensorBlock
+from nablatom.labels import Labels
+from nablatom.models import AtomicDataDict, GraphModuleMixin
+from nablatom.outputs.derivatives import Model
+from nablatom.outputs.planning import BATCH_EDGES, Method, rows_of, task_for
+from nablatom.outputs.rows import ENERGY, POSITIONS, Rows, index
+from nablatom.systems.pairs import PARAMETERS
+from nablatom.tensor import TensorMap
+
+__all__ = [
+    "PartialForceOutput",
+    "atom_labels",
+    "dense_partial_forces",
+    "energies_with_gradients",
+    "partial_forces",
+]
+
+
+def partial_forces(
+    model: Model,
+    data: AtomicDataDict.Type,
+    *,
+    atoms: ArrayLike | None = None,
+    method: Method = "auto",
+    batch_edges: int = BATCH_EDGES,
+    create_graph: bool | None = None,
+) -> TensorMap:
+    """Energies of atoms with their ``positions`` gradient, minus the partial forces, sparse.
+
+    ``dE_i/dr_j = -F_ij``, with ``sum_i F_ij = F_j``, the forces, and ``sum_j F_ij = 0``.
+
+    Parameters
+    ----------
+    model
+        A graph module or function that gives ``atomic_energy``. Its attribute ``hops`` says how
+        many edges away an atom can influence an energy; a model without is differentiated by
+        all atoms of the frame.
+    data
+        One frame, or many, with neighbors.
+    atoms : (targets,)
+        Indices or a mask of the atoms whose energies are wanted, counted over all frames.
+    method
+        ``one-pass`` (models of one hop), ``clusters`` (receptive fields in batches),
+        ``coloring``, ``loop`` (a backward pass for each atom) or ``chunks`` (the same,
+        vectorised, for accelerators); by default the cheapest, from counts of edges.
+    batch_edges
+        Edges that are differentiated together by ``clusters``: what sets the memory.
+    create_graph
+        Whether the result is to be differentiable. By default it is if gradients are enabled
+        and the model is in training mode, or an input requires gradients itself.
+
+    Returns
+    -------
+    TensorMap
+        One block, samples ``system, atom``, property ``energy`` in eV; its gradient
+        ``positions`` in eV/Å has samples ``sample, system, atom``: the atoms within reach.
+
+    Raises
+    ------
+    KeyError
+        The data have no neighbors.
+    ValueError
+        The model reaches further than its ``hops``; or ``atoms`` are out of range or repeated;
+        or the method needs hops that the model does not declare.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from nablatom.models import AtomicDataDict, LennardJones
+    >>> argon = LennardJones(["Ar"], epsilon=0.0104, sigma=3.4, cutoff=4.0)
+    >>> data = AtomicDataDict.from_ase(bulk("Ar", a=5.2).repeat(3), cutoff=argon.cutoff)
+    >>> energies = partial_forces(argon, data)
+    >>> energies.block().gradient("positions").samples.names
+    ['sample', 'system', 'atom']
+    >>> len(energies.block().gradient("positions").samples)  # 27 atoms, 12 neighbors each
+    351
+    """
+    return energies_with_gradients(
+        model,
+        data,
+        gradients=[POSITIONS],
+        atoms=atoms,
+        method=method,
+        batch_edges=batch_edges,
+        create_graph=create_graph,
+    )
+
+
+def energies_with_gradients(
+    model: Model,
+    data: AtomicDataDict.Type,
+    *,
+    gradients: Sequence[str] = ("positions", "strain"),
+    atoms: ArrayLike | None = None,
+    method: Method = "auto",
+    batch_edges: int = BATCH_EDGES,
+    create_graph: bool | None = None,
+) -> TensorMap:
+    """Energies of atoms with their gradients by positions, strain and cell.
+
+    Minus the ``strain`` gradient is the atomic virial ``W_i = -dE_i/dstrain``. Coloring gives
+    positions alone; otherwise as :func:`partial_forces`.
+
+    Parameters
+    ----------
+    gradients
+        Any of ``positions``, ``strain`` and ``cell``.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from nablatom import sum_over_samples
+    >>> from nablatom.models import AtomicDataDict, LennardJones
+    >>> argon = LennardJones(["Ar"], epsilon=0.0104, sigma=3.4, cutoff=4.0)
+    >>> data = AtomicDataDict.from_ase(bulk("Ar", a=5.2), cutoff=argon.cutoff)
+    >>> energies = energies_with_gradients(argon, data, gradients=["strain"])
+    >>> sum_over_samples(energies, "atom").block().gradient("strain").shape
+    (1, 3, 3, 1)
+    """
+    unknown = [name for name in gradients if name not in PARAMETERS]
+    if unknown:
+        raise ValueError(
+            f"no gradient with respect to {', '.join(unknown)}; choose from {', '.join(PARAMETERS)}"
+        )
+    task = task_for(model, data, gradients, atoms, method, batch_edges, create_graph)
+    return _tensor(rows_of(task, method), data)
+
+
+def dense_partial_forces(
+    model: Model,
+    data: AtomicDataDict.Type,
+    *,
+    atoms: ArrayLike | None = None,
+    method: Method = "auto",
+    batch_edges: int = BATCH_EDGES,
+    create_graph: bool | None = None,
+) -> torch.Tensor:
+    """All partial forces ``F_ij = -dE_i/dr_j``, zeros included, (targets, atoms, 3).
+
+    Arguments and errors are those of :func:`partial_forces`. Its memory grows as the square of
+    the number of atoms.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from nablatom.models import AtomicDataDict, LennardJones
+    >>> argon = LennardJones(["Ar"], epsilon=0.0104, sigma=3.4, cutoff=4.0)
+    >>> data = AtomicDataDict.from_ase(bulk("Ar", a=5.2).repeat(2), cutoff=argon.cutoff)
+    >>> dense_partial_forces(argon, data).shape
+    torch.Size([8, 8, 3])
+    """
+    task = task_for(model, data, [POSITIONS], atoms, method, batch_edges, create_graph)
+    return _dense(rows_of(task, method), len(data[AtomicDataDict.POSITIONS_KEY]))
+
+
+class PartialForceOutput(GraphModuleMixin, torch.nn.Module):
+    """An energy model that also gives partial and total forces.
+
+    It adds ``partial_forces`` (atoms, atoms, 3), ``F_ij = -dE_i/dr_j`` in eV/Å, and ``forces``
+    (atoms, 3), the sums over ``i``. For many atoms, the sparse :func:`partial_forces` takes
+    much less memory.
+
+    Parameters
+    ----------
+    func
+        The energy model, which gives ``atomic_energy``.
+    vectorize
+        Several backward passes at once, for accelerators. On a CPU, this is slower.
+    vectorize_warnings
+        Warn of operations that do not vectorise.
+
+    Raises
+    ------
+    ValueError
+        The model does not give scalar energies of atoms.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from nablatom.models import AtomicDataDict, LennardJones
+    >>> argon = LennardJones(["Ar"], epsilon=0.0104, sigma=3.4, cutoff=4.0)
+    >>> data = AtomicDataDict.from_ase(bulk("Ar", a=5.2).repeat(2), cutoff=argon.cutoff)
+    >>> outputs = PartialForceOutput(argon)(data)
+    >>> outputs["partial_forces"].shape, outputs["forces"].shape
+    (torch.Size([8, 8, 3]), torch.Size([8, 3]))
+    """
+
+    def __init__(
+        self, func: torch.nn.Module, vectorize: bool = False, vectorize_warnings: bool = False
+    ) -> None:
+        super().__init__()
+        self.func = func
+        self.vectorize = vectorize
+        self.vectorize_warnings = vectorize_warnings
+        self._init_irreps(
+            irreps_in=getattr(func, "irreps_in", None),
+            irreps_out=_checked_irreps(func)
+            | {AtomicDataDict.PARTIAL_FORCE_KEY: "1o", AtomicDataDict.FORCE_KEY: "1o"},
+        )
+        self.cutoff = getattr(func, "cutoff", 0.0)
+        self.hops = getattr(func, "hops", 0)
+        self.type_names = getattr(func, "type_names", ())
+
+    def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
+        """The data with energies, ``partial_forces`` and ``forces``."""
+        method: Method = "chunks" if self.vectorize else "auto"
+        task = task_for(self.func, data, [POSITIONS], None, method, BATCH_EDGES, None)
+        with _fallback_warnings(self.vectorize_warnings):
+            rows = rows_of(task, method)
+        partial = _dense(rows, len(rows.reach))
+        atomic = rows.energies[:, None]
+        return {
+            **data,
+            AtomicDataDict.PER_ATOM_ENERGY_KEY: atomic,
+            AtomicDataDict.TOTAL_ENERGY_KEY: AtomicDataDict.sum_over_atoms(atomic, data),
+            AtomicDataDict.PARTIAL_FORCE_KEY: partial,
+            AtomicDataDict.FORCE_KEY: partial.sum(0),
+        }
+
+
+# -- what comes out ----------------------------------------------------------------------
+
+
+def _tensor(rows: Rows, data: AtomicDataDict.Type) -> TensorMap:
+    """One block, labelled by frame and atom."""
+    reached = rows.reach
+    names = atom_labels(data)
+    samples = names[reached.targets]
+    energy = Labels.range("energy", 1)
+    every = np.arange(len(reached), dtype=np.int32)[:, None]
+    pairs = np.column_stack([reached.target, names[reached.atom]]).astype(np.int32)
+    labels = {name: Labels.unchecked(("sample",), every) for name in rows.derivatives}
+    labels[POSITIONS] = Labels.unchecked(("sample", "system", "atom"), pairs)
+    gradients = {
+        name: TensorBlock.unchecked(x[..., None], labels[name], PARAMETERS[name], energy)
+        for name, x in rows.derivatives.items()
+    }
+    block = TensorBlock.unchecked(
+        rows.energies[:, None], Labels.unchecked(("system", "atom"), samples), (), energy, gradients
+    )
+    return TensorMap(Labels.single(), [block])
+
+
+def atom_labels(data: AtomicDataDict.Type) -> NDArray[np.int32]:
+    """The frame of each atom and its number there, (atoms, 2)."""
+    frame = AtomicDataDict.frame_of_atoms(data).cpu().numpy()
+    order = np.argsort(frame, kind="stable")
+    first = np.searchsorted(frame[order], frame[order])
+    number = np.empty_like(frame)
+    number[order] = np.arange(len(frame)) - first
+    return np.column_stack([frame, number]).astype(np.int32)
+
+
+def _dense(rows: Rows, atoms: int) -> torch.Tensor:
+    """``F_ij``, (targets, atoms, 3)."""
+    reached, slopes = rows.reach, rows.derivatives[POSITIONS]
+    place = index(reached.target * atoms + reached.atom, slopes.device)
+    dense = slopes.new_zeros(len(reached) * atoms, 3).index_copy(0, place, -slopes)
+    return dense.reshape(len(reached), atoms, 3)
+
+
+@contextmanager
+def _fallback_warnings(wanted: bool) -> Iterator[None]:
+    """Let torch warn of operations that do not vectorise."""
+    shown = torch._C._debug_only_are_vmap_fallback_warnings_enabled()  # type: ignore[attr-defined]
+    torch._C._debug_only_display_vmap_fallback_warnings(wanted)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch._C._debug_only_display_vmap_fallback_warnings(shown)  # type: ignore[attr-defined]
+
+
+def _checked_irreps(func: torch.nn.Module) -> dict[str, Any]:
+    """What the model gives, its energies of atoms being scalars."""
+    given: dict[str, Any] = dict(getattr(func, "irreps_out", {}))
+    if str(given.get(ENERGY, "1x0e")) != "1x0e":
+        raise ValueError(
+            f"partial forces are derivatives of the scalar {ENERGY!r}, which the model gives as "
+            f"{given[ENERGY]}"
+        )
+    if given and ENERGY not in given:
+        raise ValueError(f"the model gives no {ENERGY!r}; it gives {', '.join(given)}")
+    return given

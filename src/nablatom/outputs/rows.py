@@ -1,0 +1,84 @@
+"""What every way to partial forces takes and gives, and how they check themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nablatom.models import AtomicDataDict
+from nablatom.outputs.derivatives import Model
+from nablatom.outputs.reach import Edges, Reach
+
+__all__ = ["DECLARE", "ENERGY", "POSITIONS", "Found", "Rows", "Task", "index", "joined", "stacked"]
+
+POSITIONS = "positions"
+ENERGY = AtomicDataDict.PER_ATOM_ENERGY_KEY
+DECLARE = (
+    "declare the number of its message-passing layers as hops, or delete the attribute: "
+    "then derivatives by all atoms are computed"
+)
+
+Found = dict[str, torch.Tensor]
+"""Derivatives by name: ``positions`` (entries, 3), ``strain`` and ``cell`` (targets, 3, 3)."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Task:
+    """Energies to differentiate.
+
+    Attributes
+    ----------
+    model, data
+        Gives energies of atoms; one frame or many, with neighbors.
+    reach, edges
+        The targets and what they depend on; all edges.
+    wrt
+        Any of ``positions``, ``strain`` and ``cell``.
+    graph
+        Whether results are to be differentiable.
+    batch_edges
+        Edges that are differentiated together, where that can be chosen.
+    """
+
+    model: Model
+    data: AtomicDataDict.Type
+    reach: Reach
+    edges: Edges
+    wrt: Sequence[str]
+    graph: bool
+    batch_edges: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the values are."""
+        return self.data[AtomicDataDict.POSITIONS_KEY].device
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Rows:
+    """Energies of the targets, (targets,), with their derivatives."""
+
+    reach: Reach
+    energies: torch.Tensor
+    derivatives: Found
+
+
+def joined(reach: Reach, parts: Sequence[tuple[torch.Tensor, Found]]) -> Rows:
+    """The rows of all targets from those of some at a time, in order."""
+    return Rows(
+        reach, torch.cat([values for values, _ in parts]), stacked([found for _, found in parts])
+    )
+
+
+def stacked(found: Sequence[Found]) -> Found:
+    """Derivatives of some targets after those of others."""
+    return {name: torch.cat([each[name] for each in found]) for name in found[0]}
+
+
+def index(rows: NDArray[np.integer], device: torch.device) -> torch.Tensor:
+    """Indices for torch."""
+    return torch.from_numpy(np.ascontiguousarray(rows, np.int64)).to(device)
