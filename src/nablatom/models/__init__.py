@@ -9,6 +9,10 @@ models need the ``models`` extra.
     The data that graph modules take and give, and what modules are made with.
 ``LennardJones``, ``Morse``, ``StillingerWeber``, ``EmbeddedAtom``, ``PairPotential``
     Analytic potentials, and what pair potentials of your own are made with.
+``NequIP``, ``NequIPSettings``, ``from_nequip_state``
+    Equivariant message passing, its settings, and weights of the nequip package.
+``ZBL``
+    The repulsion of nuclei.
 ``Smoothstep``, ``Xplor``, ``Shifted``
     How pair potentials end at their cutoff.
 """
@@ -22,14 +26,19 @@ if TYPE_CHECKING:
     from nablatom.models.lennard_jones import LennardJones
     from nablatom.models.linear import DESCRIPTORS, Calculator, LinearModel
     from nablatom.models.morse import Morse
+    from nablatom.models.nequip import NequIP
+    from nablatom.models.nequip_settings import NequIPSettings
+    from nablatom.models.nequip_state import from_nequip_state
     from nablatom.models.pair import PairPotential
     from nablatom.models.setfl import Setfl
     from nablatom.models.stillinger_weber import StillingerWeber
     from nablatom.models.switching import Shifted, Smoothstep, Switch, Xplor
+    from nablatom.models.zbl import ZBL
     from nablatom.systems import atomic_data as AtomicDataDict
 
 __all__ = [
     "DESCRIPTORS",
+    "ZBL",
     "AtomicDataDict",
     "Calculator",
     "EmbeddedAtom",
@@ -37,6 +46,8 @@ __all__ = [
     "LennardJones",
     "LinearModel",
     "Morse",
+    "NequIP",
+    "NequIPSettings",
     "PairPotential",
     "SequentialGraphNetwork",
     "Setfl",
@@ -45,6 +56,7 @@ __all__ = [
     "StillingerWeber",
     "Switch",
     "Xplor",
+    "from_nequip_state",
 ]
 
 _HOMES = {
@@ -55,6 +67,8 @@ _HOMES = {
     "LennardJones": "lennard_jones",
     "LinearModel": "linear",
     "Morse": "morse",
+    "NequIP": "nequip",
+    "NequIPSettings": "nequip_settings",
     "PairPotential": "pair",
     "SequentialGraphNetwork": "graph",
     "Setfl": "setfl",
@@ -63,6 +77,8 @@ _HOMES = {
     "StillingerWeber": "stillinger_weber",
     "Switch": "switching",
     "Xplor": "switching",
+    "ZBL": "zbl",
+    "from_nequip_state": "nequip_state",
 }
 
 

@@ -1,0 +1,68 @@
+"""Activations that keep equivariance: scalars open and close what is no scalar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from nablatom.models.irreps import Irreps, nn
+
+__all__ = ["Features", "Gate"]
+
+Features = dict[str, torch.Tensor]
+"""Irrep, as ``"1o"`` → (atoms, 2l + 1, multiplicity)."""
+
+
+class Gate(torch.nn.Module):
+    """Scalars through an activation; everything else times a scalar that went through one.
+
+    Even scalars go through SiLU, odd ones through tanh, both scaled so that normally distributed
+    numbers keep their second moment.
+
+    Parameters
+    ----------
+    irreps_out
+        Scalars first, ``0e`` among them, every irrep once.
+
+    Attributes
+    ----------
+    irreps_in
+        Sorted; the even scalars also hold one gate for every feature that is no scalar.
+
+    References
+    ----------
+    Weiler et al., NeurIPS 2018 (arXiv:1807.02547).
+    """
+
+    moments: torch.Tensor
+
+    def __init__(self, irreps_out: Irreps, *, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.irreps_out = Irreps(irreps_out)
+        self._gates = [mul for mul, ir in self.irreps_out if ir.l > 0]
+        wider = [
+            (mul + sum(self._gates) if str(ir) == "0e" else mul, ir) for mul, ir in self.irreps_out
+        ]
+        self.irreps_in = Irreps(wider).sort().irreps
+        moments = [_moment_scale(torch.nn.functional.silu), _moment_scale(torch.tanh)]
+        # Saved with the weights: they come from a sample, and others may draw another one.
+        self.register_buffer("moments", torch.tensor(moments, dtype=dtype))
+
+    def forward(self, features: Features) -> Features:
+        """Features of ``irreps_in`` → of ``irreps_out``."""
+        even = torch.nn.functional.silu(features["0e"]) * self.moments[0]
+        sizes = [even.shape[-1] - sum(self._gates), *self._gates]
+        scalars, *gates = even.split_with_sizes(sizes, -1)
+        result = {"0e": scalars}
+        if "0o" in features:
+            result["0o"] = torch.tanh(features["0o"]) * self.moments[1]
+        gated = [str(ir) for _, ir in self.irreps_out if ir.l > 0]
+        return result | {
+            name: features[name] * gate for name, gate in zip(gated, gates, strict=True)
+        }
+
+
+def _moment_scale(activation: Callable[[torch.Tensor], torch.Tensor]) -> float:
+    """The factor that e3nn puts before an activation."""
+    return float(nn.Activation("0e", [activation]).acts[0].cst)

@@ -1,0 +1,231 @@
+"""NequIP: energies of atoms from equivariant message passing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nablatom.models.convolution import Convolution, Edges
+from nablatom.models.edge_table import table_of
+from nablatom.models.graph import GraphModuleMixin
+from nablatom.models.harmonics import spherical_harmonics
+from nablatom.models.irreps import Irreps
+from nablatom.models.nequip_settings import NequIPSettings, read_settings
+from nablatom.models.perceptron import Perceptron, uniform
+from nablatom.models.radial import BesselBasis
+from nablatom.models.scale_shift import ScaleShift
+from nablatom.models.zbl import ZBL
+from nablatom.systems import atomic_data as AtomicDataDict
+
+__all__ = ["NequIP"]
+
+
+class NequIP(GraphModuleMixin, torch.nn.Module):
+    """Atomic and total energies in eV, invariant under rotations, reflections, permutations.
+
+    Types are embedded as vectors, lengths of edges as Bessel functions with a smooth cutoff,
+    directions as spherical harmonics. Each layer sums messages of neighbors, adds what an atom
+    keeps of its own, and passes everything through a gate; the energy of an atom is linear in
+    the scalars of the last one, then scaled and shifted by type. An atom without neighbors has
+    the energy of its shift. Positions may have more digits than the weights: geometry and
+    energies keep the precision of the positions.
+
+    Parameters
+    ----------
+    types
+        Element symbols; ``atom_types`` are indices among them.
+    cutoff
+        Å. The receptive field of an atom is ``layers`` times as wide.
+    features
+        Number of features of each ``l`` and parity; or one number for each ``l``.
+    parity
+        Whether there are features of both parities for each ``l``, and not only (−1)^l.
+    radial_functions, trainable_radial, cutoff_power
+        The Bessel functions: how many, whether their frequencies are trained, and how late
+        they fall to zero (`nablatom.models.radial.envelope`).
+    radial_hidden
+        Hidden layers of the perceptrons that make weights of radial functions.
+    readout_hidden
+        Hidden layers of the one that makes energies of scalars.
+    type_features
+        Size of the embedding of types; by default the number of features of l = 0.
+    average_neighbors
+        The usual number of neighbors within the cutoff, for all types or by type: sums of
+        messages are divided by its root.
+    scales, shifts
+        eV, for all types or by type: usually the root mean square of the forces in eV/Å, and
+        the energies of free atoms.
+    zbl
+        Whether the repulsion of nuclei (`ZBL`) is added.
+    seed
+        Of the random weights.
+    dtype
+        Of the weights.
+
+    Raises
+    ------
+    ValueError
+        A setting is out of range or of an unknown type: names it.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from nablatom.models import AtomicDataDict
+    >>> model = NequIP(types=["Si"], cutoff=4.0, layers=2, l_max=1, features=4)
+    >>> data = AtomicDataDict.from_ase(bulk("Si"), cutoff=4.0)
+    >>> model(data)["total_energy"].shape
+    torch.Size([1, 1])
+
+    References
+    ----------
+    Batzner et al., Nat. Commun. 13, 2453 (2022). With the same weights it gives the energies
+    of the nequip package, version 0.19 (`from_nequip_state`).
+    """
+
+    def __init__(
+        self,
+        types: Sequence[str],
+        cutoff: float,
+        *,
+        layers: int = 3,
+        l_max: int = 1,
+        features: int | Sequence[int] = 32,
+        parity: bool = True,
+        radial_functions: int = 8,
+        trainable_radial: bool = False,
+        cutoff_power: float = 6,
+        radial_hidden: Sequence[int] = (128,),
+        readout_hidden: Sequence[int] = (),
+        type_features: int | None = None,
+        average_neighbors: float | Mapping[str, float] = 1.0,
+        scales: float | Mapping[str, float] = 1.0,
+        shifts: float | Mapping[str, float] = 0.0,
+        trainable_scales: bool = False,
+        trainable_shifts: bool = False,
+        zbl: bool = False,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float64,
+    ) -> None:
+        super().__init__()
+        given = {k: v for k, v in locals().items() if k in NequIPSettings.model_fields}
+        self.settings = settings = NequIPSettings.checked(given)
+        self.type_names, self.cutoff, self.hops = settings.types, settings.cutoff, settings.layers
+        self._init_irreps(
+            irreps_out={
+                AtomicDataDict.NODE_FEATURES_KEY: Irreps([(settings.widths[0], (0, 1))]),
+                AtomicDataDict.PER_ATOM_ENERGY_KEY: "0e",
+                AtomicDataDict.TOTAL_ENERGY_KEY: "0e",
+            }
+        )
+        generator = torch.Generator().manual_seed(settings.seed)
+        self.embedding = uniform(
+            len(settings.types), settings.type_width, dtype=dtype, generator=generator
+        )
+        self.bessel = BesselBasis(
+            settings.cutoff,
+            settings.radial_functions,
+            settings.cutoff_power,
+            trainable=settings.trainable_radial,
+        )
+        self.layers = torch.nn.ModuleList(_layers(settings, dtype, generator))
+        self.readout = Perceptron(
+            [settings.widths[0], *settings.readout_hidden, 1], dtype=dtype, generator=generator
+        )
+        self.scale_shift = ScaleShift(
+            settings.by_type(settings.scales),
+            settings.by_type(settings.shifts),
+            trainable_scales=settings.trainable_scales,
+            trainable_shifts=settings.trainable_shifts,
+        )
+        self.repulsion = None
+        if settings.zbl:
+            self.repulsion = ZBL(settings.types, settings.cutoff, power=settings.cutoff_power)
+
+    @classmethod
+    def from_settings(cls, settings: NequIPSettings, **options: Any) -> NequIP:
+        """The model with these settings; options as ``dtype`` go to the constructor."""
+        return cls(**settings.model_dump(), **options)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, **options: Any) -> NequIP:
+        """The model described in a file ``model.yaml``: names of arguments and their values.
+
+        Raises
+        ------
+        ValueError
+            The file is no YAML, or a setting is unknown, missing or out of range: names it.
+        """
+        return cls.from_settings(read_settings(path), **options)
+
+    def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
+        """The data with ``node_features``, ``atomic_energy`` and ``total_energy``.
+
+        Raises
+        ------
+        KeyError
+            A field that the model reads is missing.
+        ValueError
+            An element is not among the types, or neighbors end before the cutoff.
+        """
+        data = AtomicDataDict.prepared(data, cutoff=self.cutoff, types=self.type_names)
+        types = data[AtomicDataDict.ATOM_TYPE_KEY].flatten()
+        scalars = self._scalars(types, self._edges(data))
+        energies = self.readout(scalars).to(data[AtomicDataDict.EDGE_VECTORS_KEY].dtype)
+        energies = self.scale_shift(energies, types)
+        if self.repulsion is not None:
+            energies = energies + self.repulsion.atomic_energies(data)
+        return {
+            **data,
+            AtomicDataDict.NODE_FEATURES_KEY: scalars,
+            AtomicDataDict.PER_ATOM_ENERGY_KEY: energies,
+            AtomicDataDict.TOTAL_ENERGY_KEY: AtomicDataDict.sum_over_atoms(energies, data),
+        }
+
+    def _scalars(self, types: torch.Tensor, edges: Edges) -> torch.Tensor:
+        """Features of the atoms after the last layer, (atoms, features)."""
+        features = {"0e": self.embedding[types][:, None]}
+        for layer in self.layers:
+            features = layer(features, types, self.embedding, edges)
+        return features["0e"].squeeze(1)
+
+    def _edges(self, data: AtomicDataDict.Type) -> Edges:
+        """What layers read of the edges, in the precision of the weights."""
+        table, dtype = table_of(data), self.embedding.dtype
+        neighbors = table.neighbors(data[AtomicDataDict.EDGE_INDEX_KEY][1])
+        vectors = table.vectors(data[AtomicDataDict.EDGE_VECTORS_KEY], empty=self.cutoff)
+        geometry = AtomicDataDict.with_edge_vectors(
+            {AtomicDataDict.EDGE_VECTORS_KEY: vectors.flatten(0, 1)}
+        )
+        lengths = geometry[AtomicDataDict.EDGE_LENGTH_KEY]
+        # Coincident atoms have no direction; zero instead keeps derivatives finite.
+        directions = vectors.flatten(0, 1) / torch.where(lengths > 0, lengths, 1.0)
+        harmonics = spherical_harmonics(directions, self.settings.l_max)
+        return Edges(table, neighbors, harmonics.to(dtype), self.bessel(lengths).to(dtype))
+
+
+def _layers(
+    settings: NequIPSettings, dtype: torch.dtype, generator: torch.Generator
+) -> list[Convolution]:
+    """The layers; the last one gives nothing but even scalars."""
+    layers: list[Convolution] = []
+    irreps = Irreps([(settings.type_width, (0, 1))])
+    for index in range(settings.layers):
+        last = index == settings.layers - 1
+        layers.append(
+            Convolution(
+                irreps,
+                Irreps([(settings.widths[0], (0, 1))]) if last else settings.hidden,
+                l_max=settings.l_max,
+                radial_sizes=[settings.radial_functions, *settings.radial_hidden],
+                neighbor_norms=[n**-0.5 for n in settings.by_type(settings.average_neighbors)],
+                # Without it in the first layer, an atom that is alone has no features left.
+                type_features=settings.type_width if index else None,
+                dtype=dtype,
+                generator=generator,
+            )
+        )
+        irreps = layers[-1].irreps_out
+    return layers
