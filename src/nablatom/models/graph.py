@@ -7,6 +7,7 @@ Modules that do not fit together are refused when they are put together.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -44,6 +45,11 @@ class GraphModuleMixin:
     cutoff: float = 0.0
     hops: int = 0
     type_names: tuple[str, ...] = ()
+
+    if TYPE_CHECKING:  # by torch.nn.Module, which the class that has this one has too
+
+        def __call__(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
+            """What ``forward`` gives."""
 
     def _init_irreps(
         self,
