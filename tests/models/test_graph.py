@@ -1,0 +1,175 @@
+"""Graph modules say what they read and write, and are refused where they do not fit."""
+
+import subprocess
+import sys
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("e3nn")
+
+from nablatom.models import AtomicDataDict, GraphModuleMixin, SequentialGraphNetwork  # noqa: E402
+from nablatom.models.irreps import Irreps, irreps_of  # noqa: E402
+
+
+class Step(GraphModuleMixin, torch.nn.Module):
+    """Reads and writes what it is told, and adds one to what it writes."""
+
+    def __init__(self, irreps_in=None, reads=None, needs=None, writes=None, **attributes):
+        super().__init__()
+        self._init_irreps(irreps_in, reads, needs, writes)
+        self.writes = list(writes or {})
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def forward(self, data):
+        return {**data, **{key: data[key] + 1 for key in self.writes}}
+
+
+def test_irreps_out_are_those_that_come_in_and_those_written():
+    step = Step(
+        {"node_attrs": "3x0e"}, {"edge_attrs": "1o"}, ["node_attrs"], {"node_attrs": "2x1e"}
+    )
+    expected = {
+        "node_attrs": Irreps("3x0e"),
+        "edge_attrs": Irreps("1o"),
+        "pos": Irreps("1o"),
+        "edge_index": None,
+        "atom_types": None,
+    }
+    assert step.irreps_in == expected
+    assert step.irreps_out == {**expected, "node_attrs": Irreps("2x1e")}
+
+
+UNFIT = {
+    "other irreps": (
+        lambda: Step({"node_features": "4x0e"}, reads={"node_features": "2x1o"}),
+        ValueError,
+        "Step reads the field 'node_features' as 2x1o, but it comes in as 4x0e",
+    ),
+    "positions": (
+        lambda: Step({"pos": "1e"}),
+        ValueError,
+        "Step reads the field 'pos' as 1x1o, but it comes in as 1x1e",
+    ),
+    "an index that rotates": (
+        lambda: Step({"edge_index": "2x0e"}),
+        ValueError,
+        r"'edge_index' as no irreps \(it does not rotate\), but it comes in as 2x0e",
+    ),
+    "missing": (
+        lambda: Step({"node_attrs": "0e"}, needs=["edge_attrs"]),
+        KeyError,
+        "Step reads the field 'edge_attrs', which does not come in; there are node_attrs, pos",
+    ),
+    "no irreps": (
+        lambda: Step({"node_attrs": "many scalars"}),
+        ValueError,
+        "the field 'node_attrs' has irreps 'many scalars'",
+    ),
+    "modules in order": (
+        lambda: SequentialGraphNetwork(
+            [Step(writes={"node_features": "4x0e"}), Step(), Step({"node_features": "1o"})]
+        ),
+        ValueError,
+        r"module2 \(Step\) reads the field 'node_features' as 1x1o, but module0 \(Step\) gives it",
+    ),
+    "named modules": (
+        lambda: SequentialGraphNetwork(
+            {"embed": Step(writes={"x": "0e"}), "layer": Step(reads={"x": "2x0e"})}
+        ),
+        ValueError,
+        r"layer \(Step\) reads the field 'x' as 2x0e, but embed \(Step\) gives it as 1x0e",
+    ),
+    "types": (
+        lambda: SequentialGraphNetwork([Step(type_names=("H",)), Step(type_names=("O",))]),
+        ValueError,
+        r"module1 \(Step\) is for the types O, but module0 \(Step\) for H",
+    ),
+    "no graph module": (
+        lambda: SequentialGraphNetwork({"linear": torch.nn.Linear(1, 1)}),
+        TypeError,
+        r"linear \(Linear\) is not a graph module",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_what_does_not_fit_is_refused_when_it_is_built(name):
+    build, error, message = UNFIT[name]
+    with pytest.raises(error, match=message):
+        build()
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_network_runs_its_modules_in_order(named):
+    first = Step({"a": "0e"}, writes={"a": "0e"}, cutoff=4.0, hops=0, type_names=("H", "O"))
+    second = Step({"b": "0e"}, writes={"a": "0e", "b": "0e"}, cutoff=5.0, hops=1)
+    third = Step({"a": "0e"}, writes={"a": "0e"}, hops=1, type_names=("H", "O"))
+    modules = (
+        {"x": first, "y": second, "z": third} if named else (m for m in (first, second, third))
+    )
+    network = SequentialGraphNetwork(modules)
+    assert list(network) == [first, second, third]
+    assert len(network) == 3
+    names = ["x", "y", "z"] if named else ["module0", "module1", "module2"]
+    assert [name for name, _ in network.named_children()] == names
+    assert (network.cutoff, network.hops, network.type_names) == (5.0, 2, ("H", "O"))
+    assert network.irreps_in["b"] == Irreps("0e")  # nothing before the second module gives it
+    data = {"a": torch.zeros(1), "b": torch.zeros(1)}
+    assert {k: v.item() for k, v in network(data).items()} == {"a": 3.0, "b": 1.0}
+    assert data["a"].item() == 0.0
+
+
+def test_networks_nest():
+    inner = SequentialGraphNetwork([Step({"a": "0e"}, writes={"a": "2x0e"}, hops=2)])
+    with pytest.raises(ValueError, match=r"module1 \(Step\) reads the field 'a' as 1x0e"):
+        SequentialGraphNetwork([inner, Step({"a": "0e"})])
+    assert SequentialGraphNetwork([inner, Step({"a": "2x0e"}, hops=1)]).hops == 3
+
+
+def test_a_network_survives_its_state():
+    network = SequentialGraphNetwork({"linear": Weighted(2.0)})
+    again = SequentialGraphNetwork({"linear": Weighted(0.0)})
+    again.load_state_dict(network.state_dict())
+    assert again.linear.weight.item() == 2.0
+
+
+class Weighted(GraphModuleMixin, torch.nn.Module):
+    def __init__(self, weight):
+        super().__init__()
+        self._init_irreps()
+        self.weight = torch.nn.Parameter(torch.tensor(weight))
+
+    def forward(self, data):
+        return data
+
+
+def test_irreps_of_nothing():
+    assert irreps_of(None) == {}
+    assert irreps_of({"pos": "1o", "edge_index": None}) == {"pos": Irreps("1o"), "edge_index": None}
+
+
+def test_the_linear_model_needs_no_torch():
+    code = (
+        "import sys; from nablatom.models import LinearModel; import nablatom.models as m; "
+        "assert 'torch' not in sys.modules and 'e3nn' not in sys.modules; "
+        "assert set(m.__all__) <= set(dir(m)); print(m.LennardJones.__name__)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout.strip() == "LennardJones", run.stderr
+
+
+def test_there_is_no_other_name():
+    import nablatom.models
+
+    with pytest.raises(AttributeError, match=r"'nablatom\.models' has no attribute 'Unknown'"):
+        nablatom.models.Unknown  # noqa: B018
+    for name in nablatom.models.__all__:
+        assert getattr(nablatom.models, name) is not None
+    assert AtomicDataDict.POSITIONS_KEY == "pos"
