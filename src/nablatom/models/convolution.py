@@ -38,12 +38,25 @@ class Edges(NamedTuple):
     harmonics : (rows · width, (l_max + 1)²)
     radial : (rows · width, radial functions)
         Zero in empty slots.
+    atoms
+        Number of centers, those without neighbors included.
     """
 
     table: EdgeTable
     neighbors: torch.Tensor
     harmonics: torch.Tensor
     radial: torch.Tensor
+    atoms: int
+
+    def of_first(self, atoms: int) -> Edges:
+        """The edges of the first so many centers; looks at values if these are not all."""
+        if atoms == self.atoms:
+            return self
+        width = self.table.slots.shape[1]
+        rows = int((self.table.centers < atoms).sum())
+        table = EdgeTable(self.table.slots[:rows], self.table.centers[:rows])
+        flat = (x[: rows * width] for x in (self.neighbors, self.harmonics, self.radial))
+        return Edges(table, *flat, atoms)
 
 
 class Convolution(torch.nn.Module):
@@ -94,6 +107,8 @@ class Convolution(torch.nn.Module):
         self.gate = Gate(reachable(self.irreps_in, l_max, wanted), dtype=dtype)
         self.irreps_out = self.gate.irreps_out
         self.paths = paths(self.irreps_in, l_max, self.gate.irreps_in)
+        # Plain names and numbers, as compiled code cannot look into irreps.
+        self._given = [(str(ir), ir.l) for _, ir in self.irreps_in]
 
         def draw(*shape: int) -> torch.nn.Parameter:
             return uniform(*shape, dtype=dtype, generator=generator)
@@ -117,7 +132,7 @@ class Convolution(torch.nn.Module):
     def forward(
         self, features: Features, types: torch.Tensor, embedding: torch.Tensor, edges: Edges
     ) -> Features:
-        """Features of the atoms, of ``irreps_out``.
+        """Features of the centers of the edges, the first of the atoms, of ``irreps_out``.
 
         Parameters
         ----------
@@ -126,12 +141,13 @@ class Convolution(torch.nn.Module):
         types : (atoms,)
         embedding : (types, type features)
         """
-        own = self._own(features, types, embedding)
+        first = {name: x[: edges.atoms] for name, x in features.items()}
+        own = self._own(first, types[: edges.atoms], embedding)
         received = self._received(self._sent(features, types), edges)
         result = {}
         for name, weights in self.after.items():
             rows = received[name] @ scaled(weights)
-            total = own.get(name, rows.new_zeros(len(types), *rows.shape[1:]))
+            total = own.get(name, rows.new_zeros(edges.atoms, *rows.shape[1:]))
             result[name] = total.index_add(0, edges.table.centers, rows)
         return self.gate(result)
 
@@ -139,9 +155,9 @@ class Convolution(torch.nn.Module):
         """What atoms tell others, for every l: (atoms, 2l + 1, columns)."""
         norms = self.neighbor_norms[types]
         sent: dict[int, list[torch.Tensor]] = {}
-        for _, ir in self.irreps_in:
-            x = features[str(ir)] @ scaled(self.before[str(ir)])
-            sent.setdefault(ir.l, []).append(x * norms)
+        for name, l in self._given:
+            x = features[name] @ scaled(self.before[name])
+            sent.setdefault(l, []).append(x * norms)
         return {l: torch.cat(x, -1) for l, x in sent.items()}
 
     def _received(self, sent: dict[int, torch.Tensor], edges: Edges) -> Features:

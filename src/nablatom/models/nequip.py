@@ -170,25 +170,42 @@ class NequIP(GraphModuleMixin, torch.nn.Module):
         ValueError
             An element is not among the types, or neighbors end before the cutoff.
         """
+        count = len(data[AtomicDataDict.POSITIONS_KEY])
+        return self.of_first(data, [count] * (self.hops + 1))
+
+    def of_first(self, data: AtomicDataDict.Type, within: Sequence[int]) -> AtomicDataDict.Type:
+        """What `forward` gives, for the first ``within[0]`` atoms alone.
+
+        Parameters
+        ----------
+        within : (layers + 1,)
+            How many atoms are at most 0, 1, 2 … edges away from those. Atoms must be sorted
+            by that number, so that these are the first; the last is all there are.
+        """
         data = AtomicDataDict.prepared(data, cutoff=self.cutoff, types=self.type_names)
         types = data[AtomicDataDict.ATOM_TYPE_KEY].flatten()
-        scalars = self._scalars(types, self._edges(data))
+        scalars = self._scalars(types, self._edges(data), within)
         energies = self.readout(scalars).to(data[AtomicDataDict.EDGE_VECTORS_KEY].dtype)
-        energies = self.scale_shift(energies, types)
+        energies = self.scale_shift(energies, types[: within[0]])
         if self.repulsion is not None:
-            energies = energies + self.repulsion.atomic_energies(data)
+            energies = energies + self.repulsion.atomic_energies(data)[: within[0]]
+        own = data
+        if within[0] < within[-1]:
+            own = {**data, AtomicDataDict.BATCH_KEY: data[AtomicDataDict.BATCH_KEY][: within[0]]}
         return {
             **data,
             AtomicDataDict.NODE_FEATURES_KEY: scalars,
             AtomicDataDict.PER_ATOM_ENERGY_KEY: energies,
-            AtomicDataDict.TOTAL_ENERGY_KEY: AtomicDataDict.sum_over_atoms(energies, data),
+            AtomicDataDict.TOTAL_ENERGY_KEY: AtomicDataDict.sum_over_atoms(energies, own),
         }
 
-    def _scalars(self, types: torch.Tensor, edges: Edges) -> torch.Tensor:
-        """Features of the atoms after the last layer, (atoms, features)."""
+    def _scalars(self, types: torch.Tensor, edges: Edges, within: Sequence[int]) -> torch.Tensor:
+        """Features of the first atoms after the last layer, (atoms, features)."""
         features = {"0e": self.embedding[types][:, None]}
-        for layer in self.layers:
+        for layer, atoms in zip(self.layers, within[-2::-1], strict=True):
+            edges = edges.of_first(atoms)
             features = layer(features, types, self.embedding, edges)
+            types = types[:atoms]
         return features["0e"].squeeze(1)
 
     def _edges(self, data: AtomicDataDict.Type) -> Edges:
@@ -203,7 +220,8 @@ class NequIP(GraphModuleMixin, torch.nn.Module):
         # Coincident atoms have no direction; zero instead keeps derivatives finite.
         directions = vectors.flatten(0, 1) / torch.where(lengths > 0, lengths, 1.0)
         harmonics = spherical_harmonics(directions, self.settings.l_max)
-        return Edges(table, neighbors, harmonics.to(dtype), self.bessel(lengths).to(dtype))
+        atoms = len(data[AtomicDataDict.POSITIONS_KEY])
+        return Edges(table, neighbors, harmonics.to(dtype), self.bessel(lengths).to(dtype), atoms)
 
 
 def _layers(
