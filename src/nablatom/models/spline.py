@@ -52,7 +52,7 @@ class Splines(torch.nn.Module):
         piece = (inside.detach() / self.spacing).long().clamp(max=self.knots - 2)
         row = table * (self.knots - 1) + piece
         a, b, c, d = self.coefficients.index_select(0, row).to(x.dtype).unbind(1)
-        t = inside - self.spacing * piece
+        t = inside - self.spacing * piece.to(x.dtype)  # whole numbers alone would be float32
         value = ((a * t + b) * t + c) * t + d
         slope = (3.0 * a * t + 2.0 * b) * t + c
         return value + slope * (x - inside)
