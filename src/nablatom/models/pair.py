@@ -96,7 +96,7 @@ class PairPotential(GraphModuleMixin, torch.nn.Module, ABC):
         pair_type = types.index_select(0, center) * len(self.type_names)
         pair_type = pair_type + types.index_select(0, neighbor)
         energies = self._ended(data[AtomicDataDict.EDGE_LENGTH_KEY][:, 0], pair_type)
-        atomic = energies.new_zeros(len(types)).index_add(0, center, 0.5 * energies)
+        atomic = energies.new_zeros(types.shape[0]).index_add(0, center, 0.5 * energies)
         return with_energies(data, atomic)
 
     def _ended(self, r: Tensor, pair_type: Tensor) -> Tensor:

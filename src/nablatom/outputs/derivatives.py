@@ -26,7 +26,7 @@ __all__ = ["Derivatives", "Model", "makes_graph", "pair_derivatives"]
 Model = Callable[[AtomicDataDict.Type], AtomicDataDict.Type]
 """A graph module, or any function that takes and gives such a dictionary."""
 
-_READ = (
+READ = (
     AtomicDataDict.EDGE_VECTORS_KEY,
     AtomicDataDict.POSITIONS_KEY,
     AtomicDataDict.CELL_KEY,
@@ -61,7 +61,7 @@ class Derivatives:
     def positions(self) -> torch.Tensor:
         """By the positions, (atoms, 3): minus the forces if this is an energy."""
         center, neighbor = self.data[AtomicDataDict.EDGE_INDEX_KEY]
-        count = len(self.data[AtomicDataDict.POSITIONS_KEY])
+        count = self.data[AtomicDataDict.POSITIONS_KEY].shape[0]
         total = self.by_vectors.new_zeros(count, 3)
         total = total.index_add(0, neighbor, self.by_vectors)
         total = total.index_add(0, center, self.by_vectors, alpha=-1)
@@ -72,13 +72,12 @@ class Derivatives:
         """By a strain of positions and cell, (frames, 3, 3): the volume times the stress."""
         data = self.data
         vectors = data[AtomicDataDict.EDGE_VECTORS_KEY]
-        total = _products(vectors, self.by_vectors, AtomicDataDict.frame_of_edges(data), data)
+        total = _products(vectors, self.by_vectors, AtomicDataDict.frame_of_edges, data)
         if self.by_positions is not None:
-            positions, frame = (
-                data[AtomicDataDict.POSITIONS_KEY],
-                AtomicDataDict.frame_of_atoms(data),
+            positions = data[AtomicDataDict.POSITIONS_KEY]
+            total = total + _products(
+                positions, self.by_positions, AtomicDataDict.frame_of_atoms, data
             )
-            total = total + _products(positions, self.by_positions, frame, data)
         if self.by_cell is not None:
             cell = data[AtomicDataDict.CELL_KEY].reshape(-1, 3, 3)
             total = total + cell.transpose(1, 2) @ self.by_cell
@@ -94,7 +93,7 @@ class Derivatives:
             shift = data[AtomicDataDict.EDGE_CELL_SHIFT_KEY].to(self.by_vectors)
         else:
             shift = torch.zeros_like(self.by_vectors)
-        total = _products(shift, self.by_vectors, AtomicDataDict.frame_of_edges(data), data)
+        total = _products(shift, self.by_vectors, AtomicDataDict.frame_of_edges, data)
         return total if self.by_cell is None else total + self.by_cell
 
 
@@ -155,7 +154,7 @@ def pair_derivatives(
     """
     graph = makes_graph(model, data.values()) if create_graph is None else create_graph
     with torch.inference_mode(False), torch.enable_grad():
-        point = _with_leaves(data, graph)
+        point = _with_leaves(point_of(usable(data)), graph)
         outputs = model(_read_by_model(point, data))
         parts = _backward(chosen(outputs, of), point, cotangent, graph)
     by_cell = parts.get(AtomicDataDict.CELL_KEY)
@@ -190,14 +189,19 @@ def leaf(values: torch.Tensor, graph: bool) -> torch.Tensor:
     return values.detach().requires_grad_()
 
 
+def usable(data: AtomicDataDict.Type) -> AtomicDataDict.Type:
+    """A copy for a graph, which takes no tensor of inference mode."""
+    return {key: x.clone() if x.is_inference() else x for key, x in data.items()}
+
+
 def detached(data: AtomicDataDict.Type) -> AtomicDataDict.Type:
     """The same tensors without a graph."""
     return {key: x.detach() if x.requires_grad else x for key, x in data.items()}
 
 
-def _with_leaves(data: AtomicDataDict.Type, graph: bool) -> AtomicDataDict.Type:
-    """What the model is given: a copy whose vectors, positions and cells are independent."""
-    point = {key: x.clone() if x.is_inference() else x for key, x in data.items()}
+def point_of(data: AtomicDataDict.Type) -> AtomicDataDict.Type:
+    """A copy of the data with a cell for each frame, and with the edge vectors of its positions."""
+    point = dict(data)
     if AtomicDataDict.CELL_KEY in point:
         point[AtomicDataDict.CELL_KEY] = _cells(point)
     if AtomicDataDict.EDGE_INDEX_KEY not in point:
@@ -207,7 +211,12 @@ def _with_leaves(data: AtomicDataDict.Type, graph: bool) -> AtomicDataDict.Type:
         point[AtomicDataDict.EDGE_INDEX_KEY] = nothing
     point = AtomicDataDict.with_edge_vectors(_without_vectors(point))
     del point[AtomicDataDict.EDGE_LENGTH_KEY]  # the model takes the lengths of the leaf
-    return point | {key: leaf(point[key], graph) for key in _READ if key in point}
+    return point
+
+
+def _with_leaves(point: AtomicDataDict.Type, graph: bool) -> AtomicDataDict.Type:
+    """The point with vectors, positions and cells that are independent of each other."""
+    return point | {key: leaf(point[key], graph) for key in READ if key in point}
 
 
 def _read_by_model(point: AtomicDataDict.Type, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
@@ -252,7 +261,7 @@ def _backward(
             f"the cotangent has shape {tuple(cotangent.shape)}, but the output has "
             f"{tuple(values.shape)}"
         )
-    leaves = {key: point[key] for key in _READ if key in point}
+    leaves = {key: point[key] for key in READ if key in point}
     parts: tuple[torch.Tensor | None, ...] = (None,) * len(leaves)
     if values.requires_grad:
         parts = torch.autograd.grad(
@@ -277,20 +286,21 @@ def returned(
     outputs: AtomicDataDict.Type, data: AtomicDataDict.Type, graph: bool, *more: str
 ) -> AtomicDataDict.Type:
     """Outputs without the leaves: what the caller gave is the caller's, the rest is new."""
-    leaves = {*_READ, AtomicDataDict.EDGE_LENGTH_KEY, *more}
+    leaves = {*READ, AtomicDataDict.EDGE_LENGTH_KEY, *more}
     own = {key: data[key] for key in leaves if key in data}
     new = outputs if graph else detached(outputs)
     return {key: x for key, x in new.items() if key not in leaves} | own
 
 
 def _products(
-    left: torch.Tensor, right: torch.Tensor, frame: torch.Tensor, data: AtomicDataDict.Type
+    left: torch.Tensor,
+    right: torch.Tensor,
+    frame: Callable[[AtomicDataDict.Type], torch.Tensor],
+    data: AtomicDataDict.Type,
 ) -> torch.Tensor:
     """Sums over each frame of ``left_a right_b``, (frames, 3, 3)."""
     frames = AtomicDataDict.num_frames(data)
     if frames == 1:
         return (left.T @ right)[None]
-    total = right.new_zeros(frames, 9)
-    return total.index_add(0, frame, (left[:, :, None] * right[:, None, :]).flatten(1)).view(
-        -1, 3, 3
-    )
+    products = (left[:, :, None] * right[:, None, :]).flatten(1)
+    return right.new_zeros(frames, 9).index_add(0, frame(data), products).view(-1, 3, 3)

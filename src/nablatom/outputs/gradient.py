@@ -8,7 +8,8 @@ import torch
 
 from nablatom.models import AtomicDataDict, GraphModuleMixin
 from nablatom.models.irreps import Irreps
-from nablatom.outputs.derivatives import Model, chosen, leaf, makes_graph, returned
+from nablatom.outputs.compiled import Compiled, sized, slopes
+from nablatom.outputs.derivatives import Model, chosen, leaf, makes_graph, returned, usable
 
 __all__ = ["GradientOutput", "gradient"]
 
@@ -102,6 +103,9 @@ class GradientOutput(GraphModuleMixin, torch.nn.Module):
         1 or -1, by which the gradients are multiplied.
     allow_unused, create_graph
         As in :func:`gradient`.
+    compile
+        Whether model and gradient are compiled together, when they are first called. Compiled
+        code does not know what is unused: there the gradient is zero.
 
     Raises
     ------
@@ -134,16 +138,18 @@ class GradientOutput(GraphModuleMixin, torch.nn.Module):
         *,
         allow_unused: bool = False,
         create_graph: bool | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         self.func, self.of, self.wrt = func, of, _listed(wrt)
         self.out_field = _names(of, self.wrt, out_field)
         self.sign, self.allow_unused, self.create_graph = _sign(sign), allow_unused, create_graph
+        self.compiled = Compiled(slopes) if compile else None
         given = outputs_of(func)
         check_scalar(given, of)
         inputs = _inputs(func, self.wrt)
-        slopes = {name: inputs[field] for name, field in zip(self.out_field, self.wrt, strict=True)}
-        self._init_irreps(func.irreps_in, inputs, irreps_out=given | slopes)
+        new = {name: inputs[field] for name, field in zip(self.out_field, self.wrt, strict=True)}
+        self._init_irreps(func.irreps_in, inputs, irreps_out=given | new)
         self.cutoff, self.hops, self.type_names = func.cutoff, func.hops, func.type_names
 
     def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
@@ -151,12 +157,22 @@ class GradientOutput(GraphModuleMixin, torch.nn.Module):
         graph = self.create_graph
         if graph is None:
             graph = makes_graph(self, data.values())
-        outputs, slopes = _with_gradient(
-            self.func, data, self.of, self.wrt, self.allow_unused, graph
-        )
+        outputs, found = self._with_gradient(data, graph)
         for name, field in zip(self.out_field, self.wrt, strict=True):
-            outputs[name] = self.sign * slopes[field]
+            outputs[name] = self.sign * found[field]
         return outputs
+
+    def _with_gradient(
+        self, data: AtomicDataDict.Type, graph: bool
+    ) -> tuple[AtomicDataDict.Type, dict[str, torch.Tensor]]:
+        if self.compiled is None:
+            return _with_gradient(self.func, data, self.of, self.wrt, self.allow_unused, graph)
+        _check_inputs(data, self.wrt)
+        with torch.inference_mode(False), torch.set_grad_enabled(graph):
+            point = free_of_vectors(sized(data), self.wrt)
+            outputs, found = self.compiled(self.func, point, self.of, self.wrt)
+        _check_frames(chosen(outputs, self.of), data, self.of)
+        return returned(data | outputs, data, graph, *self.wrt), found
 
 
 # -- checks at construction ---------------------------------------------------------------
@@ -250,8 +266,7 @@ def free_of_vectors(data: AtomicDataDict.Type, wrt: Sequence[str]) -> AtomicData
         derived = {AtomicDataDict.EDGE_VECTORS_KEY, AtomicDataDict.EDGE_LENGTH_KEY}
     elif AtomicDataDict.EDGE_VECTORS_KEY in wrt:
         derived = {AtomicDataDict.EDGE_LENGTH_KEY}
-    kept = {key: x for key, x in data.items() if key not in derived - set(wrt)}
-    return {key: x.clone() if x.is_inference() else x for key, x in kept.items()}
+    return usable({key: x for key, x in data.items() if key not in derived - set(wrt)})
 
 
 def _check_inputs(data: AtomicDataDict.Type, wrt: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ from functools import cached_property
 import torch
 
 from nablatom.models import AtomicDataDict
-from nablatom.outputs.derivatives import Model, chosen, leaf, makes_graph, returned
+from nablatom.outputs.derivatives import Model, chosen, leaf, makes_graph, returned, usable
 
 __all__ = ["Linearization", "jvp", "linearize", "vjp"]
 
@@ -295,7 +295,7 @@ def _variable(data: AtomicDataDict.Type, name: str) -> torch.Tensor:
 
 def _moved(data: AtomicDataDict.Type, leaves: Mapping[str, torch.Tensor]) -> AtomicDataDict.Type:
     """What the model is given: the data as a function of the leaves."""
-    moved = {key: x.clone() if x.is_inference() else x for key, x in data.items()}
+    moved = usable(data)
     moved |= {name: x for name, x in leaves.items() if name not in (POSITIONS, STRAIN)}
     if POSITIONS in leaves:
         moved[AtomicDataDict.POSITIONS_KEY] = leaves[POSITIONS]

@@ -11,9 +11,12 @@ counts as volume: its stress times its volume does not depend on it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from nablatom.models import AtomicDataDict, GraphModuleMixin
+from nablatom.outputs.compiled import Compiled, Totals, compiled_derivatives, totals
 from nablatom.outputs.derivatives import Derivatives, Model, pair_derivatives
 from nablatom.outputs.gradient import check_scalar, outputs_of
 
@@ -26,11 +29,9 @@ __all__ = [
     "stress_of",
 ]
 
-VECTOR = "1o"
-TENSOR = "0e + 1e + 2e"
-"""What a 3×3 tensor is made of; of a symmetric one, the part 1e is zero."""
-
-_DERIVED = (AtomicDataDict.FORCE_KEY, AtomicDataDict.STRESS_KEY, AtomicDataDict.VIRIAL_KEY)
+FIELDS = (AtomicDataDict.FORCE_KEY, AtomicDataDict.STRESS_KEY, AtomicDataDict.VIRIAL_KEY)
+TENSOR = "0e + 1e + 2e"  # of any 3×3 tensor; of a symmetric one, the part 1e is zero
+_IRREPS = dict(zip(FIELDS, ("1o", TENSOR, TENSOR), strict=True))
 
 
 def forces(
@@ -140,7 +141,44 @@ def _volumes(data: AtomicDataDict.Type, frames: int) -> torch.Tensor:
     return torch.where(periodic, volume, 0.0)
 
 
-class StressOutput(GraphModuleMixin, torch.nn.Module):
+class _DerivativeOutput(GraphModuleMixin, torch.nn.Module):
+    """A model with some of ``forces``, ``stress`` and ``virial``: what all outputs here share."""
+
+    def __init__(
+        self,
+        func: GraphModuleMixin,
+        fields: Sequence[str],
+        create_graph: bool | None,
+        compile: bool,
+    ) -> None:
+        super().__init__()
+        given = outputs_of(func)
+        check_scalar(given, AtomicDataDict.TOTAL_ENERGY_KEY)
+        self.func, self.fields, self.create_graph = func, tuple(fields), create_graph
+        self.compiled = Compiled(totals) if compile else None
+        irreps = {field: _IRREPS[field] for field in fields}
+        self._init_irreps(func.irreps_in, irreps_out={**given, **irreps})
+        self.cutoff, self.hops, self.type_names = func.cutoff, func.hops, func.type_names
+
+    def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
+        """The outputs of the model with ``forces`` (atoms, 3), ``stress`` and ``virial``.
+
+        Stress and virial are (frames, 3, 3); what is there is what the class says.
+        """
+        if not self.fields:
+            return self.func(dict(data))
+        derivatives = self._derivatives(data)
+        # Labels that came with the data are no results.
+        outputs = {key: x for key, x in derivatives.outputs.items() if key not in self.fields}
+        return outputs | _wanted(derivatives, self.fields)
+
+    def _derivatives(self, data: AtomicDataDict.Type) -> Derivatives | Totals:
+        if self.compiled is None:
+            return pair_derivatives(self.func, data, create_graph=self.create_graph)
+        return compiled_derivatives(self.compiled, self.func, data, create_graph=self.create_graph)
+
+
+class StressOutput(_DerivativeOutput):
     """A model that gives forces, stress and virial too, see :func:`forces_and_stress`.
 
     Parameters
@@ -153,6 +191,9 @@ class StressOutput(GraphModuleMixin, torch.nn.Module):
         Whether forces and stress are to be differentiable; by default if the wrapped model is
         being trained, or an input requires gradients. Otherwise nothing that is returned holds
         a graph.
+    compile
+        Whether model and derivatives are compiled together, when they are first called: once
+        for evaluation and once for training, for all numbers of atoms.
 
     Raises
     ------
@@ -177,23 +218,17 @@ class StressOutput(GraphModuleMixin, torch.nn.Module):
     """
 
     def __init__(
-        self, func: GraphModuleMixin, do_forces: bool = True, *, create_graph: bool | None = None
+        self,
+        func: GraphModuleMixin,
+        do_forces: bool = True,
+        *,
+        create_graph: bool | None = None,
+        compile: bool = False,
     ) -> None:
-        super().__init__()
-        self.func, self.do_forces, self.create_graph = func, do_forces, create_graph
-        _init_wrapper(self, func, forces=do_forces, stress=True)
-
-    def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
-        """The outputs of the model with ``virial``, ``stress`` and, if asked for, ``forces``.
-
-        Forces (atoms, 3), stress and virial (frames, 3, 3). Without ``forces``, it is the model
-        that says whether there are any.
-        """
-        derivatives = pair_derivatives(self.func, data, create_graph=self.create_graph)
-        return _with_derivatives(derivatives, forces=self.do_forces)
+        super().__init__(func, FIELDS if do_forces else FIELDS[1:], create_graph, compile)
 
 
-class ForceStressOutput(GraphModuleMixin, torch.nn.Module):
+class ForceStressOutput(_DerivativeOutput):
     """:class:`StressOutput` under the name that NequIP gave it, with a switch.
 
     Parameters
@@ -201,8 +236,8 @@ class ForceStressOutput(GraphModuleMixin, torch.nn.Module):
     func
         The energy model to wrap.
     do_derivatives
-        If not, the model is left as it is.
-    do_forces, create_graph
+        If not, the outputs are those of the model.
+    do_forces, create_graph, compile
         As in :class:`StressOutput`.
     """
 
@@ -213,64 +248,42 @@ class ForceStressOutput(GraphModuleMixin, torch.nn.Module):
         do_forces: bool = True,
         *,
         create_graph: bool | None = None,
+        compile: bool = False,
     ) -> None:
-        super().__init__()
-        self.func, self.do_derivatives, self.do_forces = func, do_derivatives, do_forces
-        self.create_graph = create_graph
-        _init_wrapper(self, func, forces=do_derivatives and do_forces, stress=do_derivatives)
-
-    def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
-        """As :class:`StressOutput`, or without derivatives the outputs of the model."""
-        if not self.do_derivatives:
-            return self.func(dict(data))
-        derivatives = pair_derivatives(self.func, data, create_graph=self.create_graph)
-        return _with_derivatives(derivatives, forces=self.do_forces)
+        fields = (FIELDS if do_forces else FIELDS[1:]) if do_derivatives else ()
+        super().__init__(func, fields, create_graph, compile)
 
 
-class ForceOutput(GraphModuleMixin, torch.nn.Module):
+class ForceOutput(_DerivativeOutput):
     """A model that gives forces too, see :func:`forces`.
 
     Parameters
     ----------
     func
         The energy model to wrap.
-    create_graph
+    create_graph, compile
         As in :class:`StressOutput`.
     """
 
-    def __init__(self, func: GraphModuleMixin, *, create_graph: bool | None = None) -> None:
-        super().__init__()
-        self.func, self.create_graph = func, create_graph
-        _init_wrapper(self, func, forces=True, stress=False)
-
-    def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
-        """The outputs of the model with ``forces``, (atoms, 3)."""
-        derivatives = pair_derivatives(self.func, data, create_graph=self.create_graph)
-        return derivatives.outputs | {AtomicDataDict.FORCE_KEY: -derivatives.positions}
-
-
-def _with_derivatives(derivatives: Derivatives, *, forces: bool) -> AtomicDataDict.Type:
-    """The outputs of the model with virial, stress and, if asked for, forces."""
-    strain = derivatives.strain
-    stress = stress_of(strain, derivatives.data)
-    # Labels that came with the data are no results.
-    outputs = {key: x for key, x in derivatives.outputs.items() if key not in _DERIVED}
-    outputs[AtomicDataDict.VIRIAL_KEY] = -symmetric(strain)
-    if stress is not None:
-        outputs[AtomicDataDict.STRESS_KEY] = stress
-    if forces:
-        outputs[AtomicDataDict.FORCE_KEY] = -derivatives.positions
-    return outputs
+    def __init__(
+        self,
+        func: GraphModuleMixin,
+        *,
+        create_graph: bool | None = None,
+        compile: bool = False,
+    ) -> None:
+        super().__init__(func, FIELDS[:1], create_graph, compile)
 
 
-def _init_wrapper(
-    wrapper: GraphModuleMixin, func: GraphModuleMixin, *, forces: bool, stress: bool
-) -> None:
-    """What the wrapper gives, and what it passes on of the model."""
-    given = outputs_of(func)
-    check_scalar(given, AtomicDataDict.TOTAL_ENERGY_KEY)
-    new = {AtomicDataDict.FORCE_KEY: VECTOR} if forces else {}
-    if stress:
-        new |= {AtomicDataDict.STRESS_KEY: TENSOR, AtomicDataDict.VIRIAL_KEY: TENSOR}
-    wrapper._init_irreps(func.irreps_in, irreps_out={**given, **new})
-    wrapper.cutoff, wrapper.hops, wrapper.type_names = func.cutoff, func.hops, func.type_names
+def _wanted(derivatives: Derivatives | Totals, fields: Sequence[str]) -> AtomicDataDict.Type:
+    """Forces, stress and virial, as far as they are among the fields and there are any."""
+    found = {}
+    if AtomicDataDict.FORCE_KEY in fields:
+        found[AtomicDataDict.FORCE_KEY] = -derivatives.positions
+    if AtomicDataDict.STRESS_KEY in fields:
+        strain = derivatives.strain
+        found[AtomicDataDict.VIRIAL_KEY] = -symmetric(strain)
+        stress = stress_of(strain, derivatives.data)
+        if stress is not None:
+            found[AtomicDataDict.STRESS_KEY] = stress
+    return found
