@@ -40,6 +40,8 @@ class Gate(torch.nn.Module):
     def __init__(self, irreps_out: Irreps, *, dtype: torch.dtype) -> None:
         super().__init__()
         self.irreps_out = Irreps(irreps_out)
+        # Plain names and numbers, as compiled code cannot look into irreps.
+        self._gated = [str(ir) for _, ir in self.irreps_out if ir.l > 0]
         self._gates = [mul for mul, ir in self.irreps_out if ir.l > 0]
         wider = [
             (mul + sum(self._gates) if str(ir) == "0e" else mul, ir) for mul, ir in self.irreps_out
@@ -57,10 +59,9 @@ class Gate(torch.nn.Module):
         result = {"0e": scalars}
         if "0o" in features:
             result["0o"] = torch.tanh(features["0o"]) * self.moments[1]
-        gated = [str(ir) for _, ir in self.irreps_out if ir.l > 0]
-        return result | {
-            name: features[name] * gate for name, gate in zip(gated, gates, strict=True)
-        }
+        for name, gate in zip(self._gated, gates, strict=True):
+            result[name] = features[name] * gate
+        return result
 
 
 def _moment_scale(activation: Callable[[torch.Tensor], torch.Tensor]) -> float:

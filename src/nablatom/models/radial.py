@@ -30,7 +30,7 @@ def envelope(x: torch.Tensor, power: float) -> torch.Tensor:
     """
     p = float(power)
     inner = (p + 1) * (p + 2) / 2 - x * (p * (p + 2) - x * (p * (p + 1) / 2))
-    return (1 - x.pow(p) * inner) * (x < 1)
+    return torch.where(x < 1, 1 - x.pow(p) * inner, 0.0)
 
 
 class BesselBasis(torch.nn.Module):
