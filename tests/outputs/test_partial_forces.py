@@ -9,8 +9,8 @@ from message_passing import Whole, layered
 from nablatom.models import AtomicDataDict, LennardJones
 from nablatom.outputs.partial_forces import (
     PartialForceOutput,
+    atom_energies,
     dense_partial_forces,
-    energies_with_gradients,
     partial_forces,
 )
 
@@ -186,7 +186,7 @@ def test_strain_and_cell_of_every_atom(method, layers):
         pytest.skip("for one hop")
     model, data = layered(layers, TYPES), batch("slab", "small triclinic cell")
     names = ["strain", "positions", "cell"]
-    block = energies_with_gradients(model, data, gradients=names, method=method).block()
+    block = atom_energies(model, data, gradients=names, method=method).block()
     assert block.gradients_list() == names
     frame = data["batch"]
 
@@ -230,7 +230,7 @@ def test_atoms_that_cannot_be_chosen(atoms, message):
 def test_no_atoms(method):
     data = data_of(slab())
     for found in (
-        energies_with_gradients(layered(2, TYPES), data, atoms=[], gradients=["positions"]),
+        atom_energies(layered(2, TYPES), data, atoms=[], gradients=["positions"]),
         partial_forces(layered(2, TYPES), data_of(ase.Atoms()), method=method),
     ):
         assert found.block().shape == (0, 1)
@@ -365,9 +365,9 @@ def test_unknown_words_are_refused():
     with pytest.raises(ValueError, match="choose from auto"):
         partial_forces(model, data, method="fast")
     with pytest.raises(ValueError, match="choose from positions, strain, cell"):
-        energies_with_gradients(model, data, gradients=["stress"])
+        atom_energies(model, data, gradients=["stress"])
     with pytest.raises(ValueError, match="positions alone"):
-        energies_with_gradients(model, data, gradients=["strain"], method="coloring")
+        atom_energies(model, data, gradients=["strain"], method="coloring")
     with pytest.raises(KeyError, match="with_neighbors"):
         partial_forces(model, {"pos": data["pos"]})
 

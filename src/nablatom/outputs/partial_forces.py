@@ -12,22 +12,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from nablatom.block import TensorBlock
 from nablatom.labels import Labels
 from nablatom.models import AtomicDataDict, GraphModuleMixin
 from nablatom.outputs.derivatives import Model
 from nablatom.outputs.planning import BATCH_EDGES, Method, rows_of, task_for
 from nablatom.outputs.rows import ENERGY, POSITIONS, Rows, index
-from nablatom.systems.pairs import PARAMETERS
+from nablatom.outputs.tensors import atom_labels, check_gradients, energy_map
 from nablatom.tensor import TensorMap
 
 __all__ = [
     "PartialForceOutput",
-    "atom_labels",
+    "atom_energies",
     "dense_partial_forces",
-    "energies_with_gradients",
     "partial_forces",
 ]
 
@@ -91,7 +89,7 @@ def partial_forces(
     >>> len(energies.block().gradient("positions").samples)  # 27 atoms, 12 neighbors each
     351
     """
-    return energies_with_gradients(
+    return atom_energies(
         model,
         data,
         gradients=[POSITIONS],
@@ -102,7 +100,7 @@ def partial_forces(
     )
 
 
-def energies_with_gradients(
+def atom_energies(
     model: Model,
     data: AtomicDataDict.Type,
     *,
@@ -129,15 +127,11 @@ def energies_with_gradients(
     >>> from nablatom.models import AtomicDataDict, LennardJones
     >>> argon = LennardJones(["Ar"], epsilon=0.0104, sigma=3.4, cutoff=4.0)
     >>> data = AtomicDataDict.from_ase(bulk("Ar", a=5.2), cutoff=argon.cutoff)
-    >>> energies = energies_with_gradients(argon, data, gradients=["strain"])
+    >>> energies = atom_energies(argon, data, gradients=["strain"])
     >>> sum_over_samples(energies, "atom").block().gradient("strain").shape
     (1, 3, 3, 1)
     """
-    unknown = [name for name in gradients if name not in PARAMETERS]
-    if unknown:
-        raise ValueError(
-            f"no gradient with respect to {', '.join(unknown)}; choose from {', '.join(PARAMETERS)}"
-        )
+    check_gradients(gradients)
     task = task_for(model, data, gradients, atoms, method, batch_edges, create_graph)
     return _tensor(rows_of(task, method), data)
 
@@ -239,32 +233,13 @@ class PartialForceOutput(GraphModuleMixin, torch.nn.Module):
 
 def _tensor(rows: Rows, data: AtomicDataDict.Type) -> TensorMap:
     """One block, labelled by frame and atom."""
-    reached = rows.reach
-    names = atom_labels(data)
-    samples = names[reached.targets]
-    energy = Labels.range("energy", 1)
-    every = np.arange(len(reached), dtype=np.int32)[:, None]
+    reached, names = rows.reach, atom_labels(data)
+    every = Labels.range("sample", len(reached))
     pairs = np.column_stack([reached.target, names[reached.atom]]).astype(np.int32)
-    labels = {name: Labels.unchecked(("sample",), every) for name in rows.derivatives}
-    labels[POSITIONS] = Labels.unchecked(("sample", "system", "atom"), pairs)
-    gradients = {
-        name: TensorBlock.unchecked(x[..., None], labels[name], PARAMETERS[name], energy)
-        for name, x in rows.derivatives.items()
-    }
-    block = TensorBlock.unchecked(
-        rows.energies[:, None], Labels.unchecked(("system", "atom"), samples), (), energy, gradients
-    )
-    return TensorMap(Labels.single(), [block])
-
-
-def atom_labels(data: AtomicDataDict.Type) -> NDArray[np.int32]:
-    """The frame of each atom and its number there, (atoms, 2)."""
-    frame = AtomicDataDict.frame_of_atoms(data).cpu().numpy()
-    order = np.argsort(frame, kind="stable")
-    first = np.searchsorted(frame[order], frame[order])
-    number = np.empty_like(frame)
-    number[order] = np.arange(len(frame)) - first
-    return np.column_stack([frame, number]).astype(np.int32)
+    labels = {POSITIONS: Labels.unchecked(("sample", "system", "atom"), pairs)}
+    slopes = {name: (labels.get(name, every), x) for name, x in rows.derivatives.items()}
+    samples = Labels.unchecked(("system", "atom"), names[reached.targets])
+    return energy_map(rows.energies, samples, slopes)
 
 
 def _dense(rows: Rows, atoms: int) -> torch.Tensor:
