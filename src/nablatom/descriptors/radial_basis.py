@@ -22,7 +22,9 @@ Array = NDArray[np.float64]
 
 
 class RadialBasis(Protocol):
-    """Radial functions ``R_nl(r)``, n from 0."""
+    """Radial functions ``R_nl(r)``, n from 0; equal ones are made of the same numbers."""
+
+    def __hash__(self) -> int: ...
 
     @property
     def size(self) -> int:

@@ -20,7 +20,7 @@ from scipy.special import gammaln, hyp1f1, ive
 from nablatom.descriptors.density import Delta, Density
 from nablatom.descriptors.radial_basis import Gto, RadialBasis, powers
 
-__all__ = ["RadialTable", "radial_integrals", "radial_table"]
+__all__ = ["RadialTable", "nodes_and_weights", "radial_integrals", "radial_table", "tabulated"]
 
 Array = NDArray[np.float64]
 
@@ -109,11 +109,17 @@ def radial_table(
     def integrals(r: Array) -> Array:
         return radial_integrals(basis, density, r, cutoff, max_angular)
 
-    values = _refined(lambda r: _rows(integrals(r)), cutoff, accuracy)
-    center = values[0, 0, : basis.size] / np.sqrt(4 * np.pi)
+    return tabulated(integrals, cutoff, accuracy)
+
+
+def tabulated(integrals: Callable[[Array], Array], limit: float, accuracy: float) -> RadialTable:
+    """The table of a function that gives (3, points, l, n), from 0 to the limit."""
+    values = _refined(lambda x: _rows(integrals(x)), limit, accuracy)
+    size = integrals(np.zeros(1)).shape[-1]
+    center = values[0, 0, :size] / np.sqrt(4 * np.pi)
     for array in (values, center):
         array.flags.writeable = False
-    return RadialTable(values, cutoff / (len(values) - 1), center)
+    return RadialTable(values, limit / (len(values) - 1), center)
 
 
 def _refined(rows: Callable[[Array], Array], cutoff: float, accuracy: float) -> Array:
@@ -203,7 +209,7 @@ def _closed_form(basis: Gto, a: float, r: Array, cutoff: float, max_angular: int
 
 def _quadrature(basis: RadialBasis, a: float, r: Array, cutoff: float, max_angular: int) -> Array:
     """Gauss-Legendre in panels of two standard deviations, where the Gaussian is not zero."""
-    x, weights = _nodes(basis, a, cutoff)
+    x, weights = nodes_and_weights(basis, np.sqrt(0.5 * a), cutoff)
     functions = basis(x, cutoff, max_angular)[0] * (weights * x * x)[:, None, None]
     sigma = np.sqrt(0.5 / a)
     width = min(len(x), int(np.max(_count(x, r, TAIL * sigma), initial=1)))
@@ -224,10 +230,11 @@ def _contracted(kernel: Array, functions: Array) -> Array:
     return np.transpose(products, (2, 1, 0, 3))
 
 
-def _nodes(basis: RadialBasis, a: float, cutoff: float) -> tuple[Array, Array]:
-    """Nodes and weights on the support of the functions, which may wave as often as there are."""
+def nodes_and_weights(basis: RadialBasis, detail: float, cutoff: float) -> tuple[Array, Array]:
+    """Gauss-Legendre on the support of the functions, in panels at most 1/detail long."""
     reach = basis.reach(cutoff)
-    panels = int(np.ceil(reach * max(np.sqrt(0.5 * a), (basis.size + 3) / (2 * cutoff))))
+    # the functions may wave as often as there are
+    panels = int(np.ceil(reach * max(detail, (basis.size + 3) / (2 * cutoff))))
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     half = reach / panels / 2
     x = half * (2 * np.arange(panels)[:, None] + 1 + nodes)
