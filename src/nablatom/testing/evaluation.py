@@ -115,7 +115,7 @@ def assert_agree(what: str, got: ArrayLike, expected: ArrayLike, tolerance: floa
         at = np.unravel_index(
             np.argmax(np.where(wrong, np.nan_to_num(deviation, nan=np.inf), -1)), a.shape
         )
-        place = f" at {tuple(int(i) for i in at)}"
+        place = f" at {tuple(int(i) for i in at)}" if a.ndim else ""
         raise AssertionError(
             f"{what}{place}: {a[at]:.12g}, expected {b[at]:.12g} within {tolerance * scale:.2g}; "
             f"{np.count_nonzero(wrong)} of {a.size} are wrong"

@@ -279,7 +279,7 @@ def check_isolation(model: GraphModuleMixin, structure: ase.Atoms) -> None:  # n
 
 def check_dynamics(model: GraphModuleMixin, structure: ase.Atoms) -> None:
     """The error of the total energy falls with the square of the time step."""
-    coarse, fine = (_energy_error(model, structure, steps) for steps in (24, 48))
+    coarse, fine = (_energy_error(model, structure, steps) for steps in (12, 24))
     if (
         coarse > EXACT * max(1.0, float(np.abs(of(model, structure).energy[0])))
         and not 3.0 < coarse / fine < 5.0
