@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 import nablatom.io
 from nablatom.cli import app
 from nablatom.cli.hypers import settings
-from nablatom.descriptors import PowerSpectrum
+from nablatom.descriptors import SoapPowerSpectrum
 from nablatom.models import LinearModel
 from nablatom.systems import strained_cells, write_structures
 from nablatom.train import fit_descriptor, split_frames
@@ -66,7 +66,7 @@ def test_json_has_everything_and_two_runs_agree(run, folder, tmp_path):
 
 
 def test_a_wrong_gradient_fails_the_run_and_shows_both_numbers(tmp_path, monkeypatch):
-    right = PowerSpectrum.__call__
+    right = SoapPowerSpectrum.__call__
 
     def wrong(self, structures, *, gradients=()):
         tensor = right(self, structures, gradients=gradients)
@@ -75,7 +75,7 @@ def test_a_wrong_gradient_fails_the_run_and_shows_both_numbers(tmp_path, monkeyp
                 block.gradient("strain").values[...] *= 1.001
         return tensor
 
-    monkeypatch.setattr(PowerSpectrum, "__call__", wrong)
+    monkeypatch.setattr(SoapPowerSpectrum, "__call__", wrong)
     result = invoke("demo", *SMALL, "--seed", 1, "-o", tmp_path)
     assert result.exit_code == 1
     assert "FAIL" in result.stdout

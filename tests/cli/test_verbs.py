@@ -152,10 +152,11 @@ def test_fill_is_the_share_of_atom_pairs_with_a_gradient():
     """Worked out by hand: two atoms see each other, the third sees nobody, so 5 of 9 pairs."""
     import ase
 
-    from nablatom.descriptors import RadialSpectrum
+    from nablatom.descriptors import Cutoff, SoapRadialSpectrum
 
     atoms = ase.Atoms("Cu3", [[0, 0, 0], [0, 0, 2.2], [0, 0, 9.0]])
-    block = RadialSpectrum(cutoff=3.0)([atoms], gradients=["positions"]).block()
+    spectrum = SoapRadialSpectrum(cutoff=Cutoff(3.0))
+    block = spectrum([atoms], gradients=["positions"]).block()
     assert block.fill("positions") == pytest.approx(5 / 9)
 
 

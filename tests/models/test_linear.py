@@ -5,14 +5,14 @@ from ase.build import bulk
 
 import nablatom.io
 from nablatom import Labels, TensorBlock, TensorMap
-from nablatom.descriptors import PowerSpectrum, RadialSpectrum
 from nablatom.models import LinearModel
 from nablatom.operations import sum_over_samples
 from nablatom.systems import strained_cells
+from soap import power_spectrum, radial_spectrum
 
 DESCRIPTORS = {
-    "radial": RadialSpectrum(cutoff=4.0, width=1.0, max_radial=3),
-    "power": PowerSpectrum(cutoff=4.0, width=1.0, max_radial=2, max_angular=2),
+    "radial": radial_spectrum(cutoff=4.0, width=1.0, max_radial=3),
+    "power": power_spectrum(cutoff=4.0, width=1.0, max_radial=2, max_angular=2),
 }
 STEP = 1e-4
 
@@ -163,9 +163,9 @@ def test_unknown_elements_and_pairs_are_named():
 
 def test_a_descriptor_with_other_properties_is_refused():
     structures = strained_cells(1)
-    model = random_model(RadialSpectrum(cutoff=4.0, max_radial=3), structures)
+    model = random_model(radial_spectrum(cutoff=4.0, max_radial=3), structures)
     with pytest.raises(ValueError, match="settings"):
-        model.predict(RadialSpectrum(cutoff=4.0, max_radial=4)(structures))
+        model.predict(radial_spectrum(cutoff=4.0, max_radial=4)(structures))
 
 
 def test_files_that_hold_no_model_are_refused(tmp_path):

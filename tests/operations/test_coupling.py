@@ -7,10 +7,10 @@ import pytest
 from ase.build import molecule
 
 from nablatom import Labels, TensorBlock, TensorMap, operations
-from nablatom.descriptors import PowerSpectrum, SphericalExpansion
 from nablatom.descriptors.harmonics import spherical_harmonics
 from nablatom.operations import tensor_product
 from nablatom.operations.coupling import _complex, clebsch_gordan
+from soap import expansion, power_spectrum
 
 TRIPLES = [
     (l1, l2, l) for l1, l2 in product(range(4), repeat=2) for l in range(abs(l1 - l2), l1 + l2 + 1)
@@ -228,11 +228,11 @@ def test_three_vectors_need_other_names_the_second_time():
 
 def test_invariants_of_a_density_are_its_power_spectrum():
     atoms = molecule("CH3OH")
-    basis = {"cutoff": 3.0, "max_radial": 2, "max_angular": 3}
-    spectrum = PowerSpectrum(**basis, radial=False)([atoms])
-    expansion = SphericalExpansion(**basis)([atoms]).keys_to_properties("neighbor_type")
+    settings = {"cutoff": 3.0, "max_radial": 2, "max_angular": 3}
+    spectrum = power_spectrum(**settings, radial=False)([atoms])
+    density = expansion(**settings)([atoms]).keys_to_properties("neighbor_type")
     invariants = tensor_product(
-        expansion, expansion, selected_keys=Labels(["o3_lambda", "o3_sigma"], [[0, 1]])
+        density, density, selected_keys=Labels(["o3_lambda", "o3_sigma"], [[0, 1]])
     )
     for (center, first, second), block in spectrum.items():
         products = invariants.block(center_type=center)

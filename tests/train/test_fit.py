@@ -7,14 +7,14 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from nablatom import Labels, TensorBlock, TensorMap
-from nablatom.descriptors import PowerSpectrum, RadialSpectrum
 from nablatom.models import LinearModel
 from nablatom.systems import label_structures, read_structures, reference_energies, strained_cells
 from nablatom.train import compare, fit_descriptor, fit_linear, split_frames
+from soap import power_spectrum, radial_spectrum
 
 DATA = Path("../shared/data")
-RADIAL = RadialSpectrum(cutoff=4.5, width=1.5, max_radial=3)
-POWER = PowerSpectrum(cutoff=4.0, width=1.5, max_radial=2, max_angular=1)
+RADIAL = radial_spectrum(cutoff=4.5, width=1.5, max_radial=3)
+POWER = power_spectrum(cutoff=4.0, width=1.5, max_radial=2, max_angular=1)
 
 
 def known_model(calculator, structures, seed=3):
@@ -225,7 +225,7 @@ def test_real_data_are_fitted_better_than_by_their_mean(name):
     if not path.exists():
         pytest.skip("reference data are not here")
     structures = read_structures(path)[::8]
-    calculator = PowerSpectrum(cutoff=4.0, width=1.5, max_radial=3, max_angular=2)
+    calculator = power_spectrum(cutoff=4.0, width=1.5, max_radial=3, max_angular=2)
     fit = fit_linear(structures, calculator, weights={"energy": 1.0, "forces": 1.0, "stress": 1.0})
     found = compare(fit.model(structures), reference_energies(structures), structures)
     assert set(found) >= set(fit.rows)

@@ -7,7 +7,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from nablatom.descriptors import PowerSpectrum, RadialSpectrum
+from nablatom.descriptors import (
+    Cutoff,
+    Delta,
+    SoapPowerSpectrum,
+    SoapRadialSpectrum,
+    SphericalWaves,
+)
 from nablatom.models import Calculator
 
 __all__ = ["Hypers", "settings"]
@@ -30,9 +36,20 @@ class Hypers(BaseModel):
 
     def calculator(self) -> Calculator:
         """The descriptor with these settings."""
+        cutoff, radial = Cutoff(self.cutoff, width=self.width), SphericalWaves(self.max_radial)
         if self.descriptor == "radial-spectrum":
-            return RadialSpectrum(self.cutoff, self.width, self.max_radial)
-        return PowerSpectrum(self.cutoff, self.width, self.max_radial, self.max_angular)
+            return SoapRadialSpectrum(
+                cutoff=cutoff, radial=radial, density=Delta(), center_weight=0.0
+            )
+        return SoapPowerSpectrum(
+            cutoff=cutoff,
+            radial=radial,
+            density=Delta(),
+            center_weight=0.0,
+            max_angular=self.max_angular,
+            unique=True,
+            radial_spectrum=True,
+        )
 
     def summary(self) -> str:
         """The settings in one line, with units."""

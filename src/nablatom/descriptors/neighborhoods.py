@@ -1,115 +1,165 @@
-"""Structures to batches of atoms and pairs, and the results of batches to one tensor."""
+"""Structures to atoms and pairs, in the order in which kernels work them off."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import ase
 import numpy as np
+import vesin
 from numpy.typing import NDArray
 
-from nablatom.labels import Labels
-from nablatom.operations import join, sort
-from nablatom.systems.pairs import Pairs, neighbor_pairs
-from nablatom.tensor import TensorMap
+from nablatom.descriptors.cutoff import Cutoff
+from nablatom.descriptors.kernels_index import Surroundings, small_pairs, sorted_pairs
+from nablatom.descriptors.scaling import Willatt2018
 
-__all__ = ["Neighborhoods", "in_batches"]
+__all__ = ["Neighborhoods", "neighborhoods"]
 
-# With 200 density coefficients, the derivatives of so many pairs take 20 MB.
-PAIRS_PER_BATCH = 4000
-
+Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+# Nearer pairs are atoms put twice; Å.
+SAME_PLACE = 1e-6
+# Up to so many atoms of a molecule all distances are sooner computed than a search set up.
+SMALL = 100
 
 
 @dataclass(frozen=True, eq=False)
 class Neighborhoods:
-    """Atoms of some structures, in order, and all their pairs.
+    """Atoms and pairs of some structures.
 
     Attributes
     ----------
-    system, atom, type : (atoms,)
-        Index of the structure, index within it, atomic number.
-    pairs
-        Of these structures.
-    center, neighbor : (pairs,)
-        Row of the two atoms of a pair among the atoms.
+    types : (types,)
+        Atomic numbers, sorted.
+    counts : (structures,)
+        Number of atoms.
+    around
+        Everything about atoms and pairs.
     """
 
-    system: Integers
-    atom: Integers
-    type: Integers
-    pairs: Pairs
-    center: Integers
-    neighbor: Integers
+    types: Integers
+    counts: Integers
+    around: Surroundings
 
-    def select(self, center_type: int, neighbor_type: int) -> tuple[Labels, Integers]:
-        """Atoms that see this type of neighbor or are of it, and their pairs with it.
+    def __len__(self) -> int:
+        """Number of atoms."""
+        return len(self.around.type)
 
-        Returns
-        -------
-        samples
-            ``system, atom``.
-        rows
-            Of the pairs.
-        """
-        center, neighbor = self.type[self.center], self.type[self.neighbor]
-        rows = np.flatnonzero((center == center_type) & (neighbor == neighbor_type))
-        same = center_type == neighbor_type
-        atoms = np.flatnonzero(self.type == center_type) if same else np.unique(self.center[rows])
-        samples = np.stack([self.system[atoms], self.atom[atoms]], axis=1).astype(np.int32)
-        return Labels.unchecked(("system", "atom"), samples), rows
+    def pieces(self, count: int) -> list[tuple[int, int]]:
+        """Ranges of atoms with about as many pairs each."""
+        atoms, pairs = len(self), len(self.around.neighbor)
+        ends = np.append(self.around.segment[:, 0], pairs) + np.arange(atoms + 1)
+        cuts = np.searchsorted(ends, np.linspace(0, atoms + pairs, count + 1))
+        cuts = np.unique(np.clip(cuts, 0, atoms))
+        return list(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True))
 
 
-def in_batches(
-    calculate: Callable[[Neighborhoods], TensorMap], structures: Sequence[ase.Atoms], cutoff: float
-) -> TensorMap:
-    """The result of ``calculate`` for all structures, a few of them at a time.
+def neighborhoods(
+    frames: Sequence[ase.Atoms],
+    cutoff: Cutoff,
+    *,
+    scaling: Willatt2018 | None = None,
+    types: Sequence[int] | None = None,
+) -> Neighborhoods:
+    """Everything around the atoms of these structures.
+
+    Parameters
+    ----------
+    types
+        Atomic numbers to expect; None for those that occur.
 
     Raises
     ------
     ValueError
-        There are no atoms, or two atoms are at the same place.
+        Positions or cells are not finite, a cell has no volume, two atoms are at the same
+        place, or there is an atom of none of these types.
     """
-    parts = [calculate(some) for some in _batches(structures, cutoff)]
-    if not parts:
-        raise ValueError(f"no atoms in {len(structures)} structures: expected at least one")
-    return sort(join(parts, "samples", different_keys="union"), "keys")
+    counts = np.array([len(frame) for frame in frames], np.int64)
+    numbers = np.concatenate([np.empty(0, np.int64), *(frame.numbers for frame in frames)])
+    found = np.unique(numbers)
+    known = found if types is None else np.unique(np.asarray(types, np.int64))
+    unknown = np.setdiff1d(found, known)
+    if len(unknown):
+        raise ValueError(f"atoms of type {unknown.tolist()}, expected only {known.tolist()}")
+    system = np.repeat(np.arange(len(frames)), counts)
+    first = np.cumsum(counts) - counts
+    place = np.searchsorted(known, numbers)
+    center, neighbor, shift, vector = _pairs(frames, first, cutoff.radius)
+    order, segment = sorted_pairs(center, neighbor, place, len(known))
+    around = Surroundings(
+        system=system,
+        atom=np.arange(len(numbers)) - first[system],
+        type=place,
+        segment=segment,
+        neighbor=neighbor[order],
+        vector=vector[order],
+        shift=shift[order],
+        distance=np.empty(0),
+        factor=np.empty(0),
+        slope=np.empty(0),
+        curvature=np.empty(0),
+    )
+    return Neighborhoods(known, counts, _weighted(around, cutoff, scaling))
 
 
-def _batches(structures: Sequence[ase.Atoms], cutoff: float) -> Iterator[Neighborhoods]:
-    pairs = neighbor_pairs(structures, cutoff)
-    _check_apart(pairs)
-    counts = np.array([len(structure) for structure in structures])
-    first_atom = np.cumsum([0, *counts])
-    first_pair = np.searchsorted(pairs.system, np.arange(len(structures) + 1))
-    batch = first_pair[:-1] // PAIRS_PER_BATCH
-    for start, stop in _runs(batch):
-        if first_atom[start] == first_atom[stop]:
-            continue
-        some = pairs[first_pair[start] : first_pair[stop]]
-        offset = first_atom[some.system] - first_atom[start]
-        systems = np.arange(start, stop)
-        yield Neighborhoods(
-            system=np.repeat(systems, counts[start:stop]),
-            atom=np.concatenate([np.arange(n) for n in counts[start:stop]]),
-            type=np.concatenate([structure.numbers for structure in structures[start:stop]]),
-            pairs=some,
-            center=offset + some.center,
-            neighbor=offset + some.neighbor,
+def _weighted(around: Surroundings, cutoff: Cutoff, scaling: Willatt2018 | None) -> Surroundings:
+    """With distances, and what the cutoff and the scaling make of them."""
+    r = np.sqrt(np.einsum("pa,pa->p", around.vector, around.vector))
+    _check_apart(around, r)
+    f, df, ddf = cutoff(r)
+    if scaling is not None:
+        u, du, ddu = scaling(r)
+        f, df, ddf = f * u, df * u + f * du, ddf * u + 2 * df * du + f * ddu
+    return around._replace(distance=r, factor=f, slope=df, curvature=ddf)
+
+
+def _check_apart(around: Surroundings, r: Array) -> None:
+    if len(r) and r.min() < SAME_PLACE:
+        p = int(np.argmin(r))
+        i = int(np.searchsorted(around.segment[:, -1], p, side="right"))
+        raise ValueError(
+            f"structure {around.system[i]}: atoms {around.atom[i]} and "
+            f"{around.atom[around.neighbor[p]]} are at the same place (periodic images "
+            "included); descriptors have no derivative there"
         )
 
 
-def _runs(groups: Integers) -> Iterator[tuple[int, int]]:
-    """Start and end of every run of equal numbers."""
-    edges = np.flatnonzero(np.diff(groups, prepend=-1, append=-1))
-    return pairwise(edges.tolist())
+def _pairs(
+    frames: Sequence[ase.Atoms], first: Integers, radius: float
+) -> tuple[Integers, Integers, Array, Array]:
+    """Center, neighbor, shift and vector of all pairs, atoms counted through."""
+    search = vesin.NeighborList(cutoff=radius, full_list=True, n_threads=1)
+    parts = [(np.empty(0, np.int64),) * 2 + (np.empty((0, 3)),) * 2]
+    for index, frame in enumerate(frames):
+        _check_finite(index, frame)
+        positions, pbc = frame.positions, frame.pbc
+        if not pbc.any() and len(frame) <= SMALL:
+            center, neighbor, vector = small_pairs(positions, radius)
+            shift = np.zeros_like(vector)
+        else:
+            center, neighbor, shift, vector = search.compute(
+                positions, frame.cell.array if pbc.any() else np.zeros((3, 3)), pbc, "ijSD"
+            )
+        start = int(first[index])
+        parts.append(
+            (
+                center.astype(np.int64) + start,
+                neighbor.astype(np.int64) + start,
+                shift.astype(np.float64),
+                vector,
+            )
+        )
+    center, neighbor, shift, vector = (
+        np.concatenate(column) for column in zip(*parts, strict=True)
+    )
+    return center, neighbor, shift, vector
 
 
-def _check_apart(pairs: Pairs) -> None:
-    together = np.flatnonzero(pairs.distance == 0)
-    if len(together):
-        p = together[0]
+def _check_finite(index: int, frame: ase.Atoms) -> None:
+    if not (np.isfinite(frame.positions).all() and np.isfinite(frame.cell.array).all()):
+        raise ValueError(f"structure {index} has positions or a cell that are not finite")
+    if frame.pbc.all() and frame.cell.volume == 0:
         raise ValueError(
-            f"structure {pairs.system[p]}: atoms {pairs.center[p]} and {pairs.neighbor[p]} are at "
-            "the same place (periodic images included); descriptors have no derivative there"
+            f"structure {index} is periodic, but its cell has no volume; give it a cell, or set "
+            "pbc to False"
         )

@@ -98,9 +98,9 @@ def verify_gradients(
 
     Examples
     --------
-    >>> from nablatom.descriptors import RadialSpectrum
+    >>> from nablatom.descriptors import SoapRadialSpectrum
     >>> from nablatom.systems import strained_cells
-    >>> checks = verify_gradients(RadialSpectrum(), strained_cells(3), count=3)
+    >>> checks = verify_gradients(SoapRadialSpectrum(), strained_cells(3), count=3)
     >>> [check.name for check in checks]
     ['positions', 'strain', 'cell', 'translation', 'strain identity']
     >>> all(check.passed for check in checks)

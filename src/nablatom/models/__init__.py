@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nablatom.models.embedded_atom import EmbeddedAtom
     from nablatom.models.graph import GraphModuleMixin, SequentialGraphNetwork
     from nablatom.models.lennard_jones import LennardJones
-    from nablatom.models.linear import DESCRIPTORS, Calculator, LinearModel
+    from nablatom.models.linear import Calculator, LinearModel
     from nablatom.models.morse import Morse
     from nablatom.models.nequip import NequIP
     from nablatom.models.nequip_settings import NequIPSettings
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from nablatom.systems import atomic_data as AtomicDataDict
 
 __all__ = [
-    "DESCRIPTORS",
     "ZBL",
     "AtomicDataDict",
     "Calculator",
@@ -60,7 +59,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "DESCRIPTORS": "linear",
     "Calculator": "linear",
     "EmbeddedAtom": "embedded_atom",
     "GraphModuleMixin": "graph",

@@ -8,25 +8,23 @@ descriptor become the partial forces and strain derivatives of every atom's ener
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import ase
 from ase.data import atomic_numbers, chemical_symbols
 
 from nablatom.block import TensorBlock
-from nablatom.descriptors import PowerSpectrum, RadialSpectrum
+from nablatom.descriptors.plain import from_plain, to_plain
 from nablatom.io import load, save
 from nablatom.operations import dot, sum_over_samples
 from nablatom.tensor import TensorMap
 
-__all__ = ["DESCRIPTORS", "Calculator", "LinearModel"]
+__all__ = ["Calculator", "LinearModel"]
 
 KIND = "nablatom linear model"
 UNITS = "energy: eV, length: Å, so forces in eV/Å and stress in eV/Å³"
-DESCRIPTORS = {"power-spectrum": PowerSpectrum, "radial-spectrum": RadialSpectrum}
-"""What a descriptor is called in files: a model can be loaded with any of these."""
 
 
 class Calculator(Protocol):
@@ -113,7 +111,7 @@ class LinearModel:
         Raises
         ------
         ValueError
-            The descriptor is not one of `DESCRIPTORS`, so that nobody could load the model.
+            The calculator is not one of `nablatom.descriptors`, so that nobody could load it.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +119,7 @@ class LinearModel:
             **self.info,
             "kind": KIND,
             "units": UNITS,
-            "descriptor": json.dumps(_settings(self.calculator)),
+            "descriptor": json.dumps(to_plain(self.calculator)),
             "baseline": json.dumps({chemical_symbols[z]: e for z, e in self.baseline.items()}),
         }
         save(path, TensorMap.unchecked(self.weights.keys, self.weights.blocks(), notes))
@@ -140,7 +138,7 @@ class LinearModel:
         if notes.pop("kind", None) != KIND:
             raise ValueError(f"{path} holds no model: expected a file written by nablatom fit")
         try:
-            calculator = _calculator(json.loads(notes.pop("descriptor")))
+            calculator = cast("Calculator", from_plain(json.loads(notes.pop("descriptor"))))
             energies = json.loads(notes.pop("baseline"))
             baseline = {atomic_numbers[s]: float(energy) for s, energy in energies.items()}
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -182,17 +180,3 @@ class LinearModel:
         return TensorBlock.unchecked(
             block.values + energy, block.samples, (), block.properties, gradients
         )
-
-
-def _settings(calculator: Calculator) -> dict[str, object]:
-    if isinstance(calculator, PowerSpectrum | RadialSpectrum):
-        name = next(name for name, kind in DESCRIPTORS.items() if type(calculator) is kind)
-        return {"name": name, **asdict(calculator)}
-    raise ValueError(
-        f"a model of a {type(calculator).__name__} cannot be saved; the descriptors that can "
-        f"are {', '.join(kind.__name__ for kind in DESCRIPTORS.values())}"
-    )
-
-
-def _calculator(settings: dict[str, object]) -> Calculator:
-    return DESCRIPTORS[str(settings.pop("name"))](**settings)

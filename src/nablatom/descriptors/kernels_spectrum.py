@@ -1,0 +1,532 @@
+"""Kernels: the power spectrum of each center, with its derivatives.
+
+``p^{AB}_{l n n'} = κ sum_m c^A_lmn c^B_lmn'``. Derivatives of densities are never stored. For a
+neighbor of type A, with ``V_ln = κ sum_m Y_lm c^B_lmn``, ``W_ln,b = κ sum_m D_lm,b c^B_lmn / r``,
+``∂_b p_lnn' = F_ln W_ln',b + F'_ln u_b V_ln'``: four numbers per l and n instead of all of ``∂c``.
+What concerns a center as a whole (its own position, strain, cell) goes through the summed ``∂c``.
+
+Rows of the spectrum in scratch memory have the axes ``l, n, n'`` with the last one padded.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nablatom.descriptors.kernels_density import add_pair, add_tangent, pull_back
+from nablatom.descriptors.kernels_expansion import add_outer, differentiate
+from nablatom.descriptors.kernels_index import Places, Surroundings
+from nablatom.descriptors.kernels_pair import Basis, aligned, compiled, evaluate
+from nablatom.descriptors.lanes import WIDTH, load, multiply_add, spread, store, total
+
+__all__ = ["Choice", "pull_spectrum", "push_spectrum", "spectrum"]
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Unsigned = NDArray[np.uint64]
+Wants = tuple[bool, bool, bool]
+
+
+class Choice(NamedTuple):
+    """Which numbers of a padded row are properties, and their factors.
+
+    Attributes
+    ----------
+    same, same_factors, other, other_factors : (properties,)
+        For blocks of twice the same type, and of two types.
+    radial : (properties,)
+        Radial functions in the blocks of single neighbors.
+    whole
+        Whether rows go to blocks as they are.
+    """
+
+    same: Unsigned
+    same_factors: Array
+    other: Unsigned
+    other_factors: Array
+    radial: Unsigned
+    whole: bool
+
+
+@compiled
+def spectrum(
+    first: int,
+    last: int,
+    around: Surroundings,
+    basis: Basis,
+    places: Places,
+    offsets: Integers,
+    wants: Wants,
+    choice: Choice,
+    values: Array,
+    positions: Array,
+    strain: Array,
+    cell: Array,
+) -> None:
+    """Write values and gradients of the centers from ``first`` to ``last``.
+
+    ``offsets`` : (2, types, groups, 2), where the values and the ``positions`` gradient of each
+    block start, or -1; the second part of a group of one type is its radial spectrum.
+    """
+    types = around.segment.shape[1] - 1
+    size, width, angular = basis.size, len(basis.center), basis.harmonics.shape[1]
+    lm, numbers = angular * angular, angular * size * width
+    most = 0
+    for i in range(first, last):
+        most = max(most, around.segment[i, types] - around.segment[i, 0])
+    Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), np.empty((angular + 2, angular))
+    F, dF = aligned(most, angular * width), aligned(most, angular * width)
+    density = aligned(types, lm * width)
+    own, pair = aligned(types, 3 * lm * width), aligned(1, 3 * lm * width)[0]
+    tensor, stretch = aligned(3 * types, 3 * lm * width), aligned(3 * types, 3 * lm * width)
+    factors, waves = aligned(4, angular * width), aligned(1, angular * width)[0]
+    row, row_same = aligned(3, numbers).reshape(-1), aligned(3, numbers).reshape(-1)
+    kappa, start_of = np.empty(angular), np.empty(angular, np.int64)
+    for l in range(angular):
+        start_of[l] = 3 * l * l * width
+    any_gradient = wants[0] or wants[1] or wants[2]
+    for i in range(first, last):
+        c, begin = around.type[i], around.segment[i, 0]
+        density[:] = 0.0
+        own[:] = 0.0
+        if wants[1]:
+            tensor[:] = 0.0
+        if wants[2]:
+            stretch[:] = 0.0
+        density[c, :width] = basis.center
+        for a in range(types):
+            for p in range(around.segment[i, a], around.segment[i, a + 1]):
+                k, v, r = p - begin, around.vector[p], around.distance[p]
+                evaluate(
+                    v, r, around.factor[p], around.slope[p], basis, Y[k], D[k], F[k], dF[k], scratch
+                )
+                add_pair(density[a], angular, width, Y[k], F[k])
+                if not any_gradient:
+                    continue
+                moves = 1.0 if around.neighbor[p] != i else 0.0
+                differentiate(pair, start_of, own[a], moves, width, v, r, Y[k], D[k], F[k], dF[k])
+                if wants[1]:
+                    add_outer(tensor[3 * a : 3 * a + 3], v, pair)
+                if wants[2]:
+                    add_outer(stretch[3 * a : 3 * a + 3], around.shift[p], pair)
+        for g in range(len(places.groups)):
+            sample = places.sample[i, g]
+            if sample < 0:
+                continue
+            a, b = places.groups[g, 0], places.groups[g, 1]
+            index = choice.same if a == b else choice.other
+            weights = choice.same_factors if a == b else choice.other_factors
+            value_at, row_at = offsets[0, c, g, 0], offsets[1, c, g, 0]
+            if value_at >= 0:
+                _kappas(kappa, a == b)
+                value_at += sample * len(index)
+                row[:numbers] = 0.0
+                _add_products(row, 0, kappa, density[a], 1, 0, density[b], 1, 0, size, width)
+                _put(values, value_at, row, 1, numbers, index, weights, choice.whole)
+                for d in range(3):
+                    if wants[1]:
+                        _product_rows(row, kappa, density, tensor, a, b, d, size, width, numbers)
+                        at = 9 * value_at + 3 * d * len(index)
+                        _put(strain, at, row, 3, numbers, index, weights, choice.whole)
+                    if wants[2]:
+                        _product_rows(row, kappa, density, stretch, a, b, d, size, width, numbers)
+                        at = 9 * value_at + 3 * d * len(index)
+                        _put(cell, at, row, 3, numbers, index, weights, choice.whole)
+                if wants[0]:
+                    _own_rows(row, kappa, density, own, a, b, size, width, numbers)
+                    at = row_at + places.own[i, g] * 3 * len(index)
+                    _put(positions, at, row, 3, numbers, index, weights, choice.whole)
+                    for mine in range(1 if a == b else 2):
+                        t, other = (a, b) if mine == 0 else (b, a)
+                        end = around.segment[i, t + 1]
+                        for p in range(around.segment[i, t], end):
+                            j = around.neighbor[p]
+                            if j == i:
+                                continue
+                            k = p - begin
+                            again = p > around.segment[i, t] and around.neighbor[p - 1] == j
+                            more = p + 1 < end and around.neighbor[p + 1] == j
+                            at = row_at + places.row[p, other] * 3 * len(index)
+                            v, r = around.vector[p], around.distance[p]
+                            _contract(factors, kappa, density[other], Y[k], D[k], angular, width)
+                            if choice.whole and not (again or more):
+                                _outer(
+                                    positions,
+                                    at,
+                                    a == b,
+                                    mine == 0,
+                                    factors,
+                                    waves,
+                                    v,
+                                    r,
+                                    F[k],
+                                    dF[k],
+                                    angular,
+                                    size,
+                                    width,
+                                )
+                                continue
+                            _outer(
+                                row,
+                                0,
+                                a == b,
+                                mine == 0,
+                                factors,
+                                waves,
+                                v,
+                                r,
+                                F[k],
+                                dF[k],
+                                angular,
+                                size,
+                                width,
+                            )
+                            if again:
+                                row_same += row
+                            else:
+                                row_same[:] = row
+                            if not more:
+                                _put(
+                                    positions,
+                                    at,
+                                    row_same,
+                                    3,
+                                    numbers,
+                                    index,
+                                    weights,
+                                    choice.whole,
+                                )
+            value_at, row_at = offsets[0, c, g, 1], offsets[1, c, g, 1]
+            if value_at >= 0:
+                value_at += sample * len(choice.radial)
+                _pick(values, value_at, density[a], 1, width, choice.radial)
+                for d in range(3):
+                    at = 9 * value_at + 3 * d * len(choice.radial)
+                    if wants[1]:
+                        _pick(strain, at, tensor[3 * a + d], 3, width, choice.radial)
+                    if wants[2]:
+                        _pick(cell, at, stretch[3 * a + d], 3, width, choice.radial)
+                if wants[0]:
+                    at = row_at + places.own[i, g] * 3 * len(choice.radial)
+                    _pick(positions, at, own[a], 3, width, choice.radial)
+                    before = -1
+                    for p in range(around.segment[i, a], around.segment[i, a + 1]):
+                        j, k = around.neighbor[p], p - begin
+                        if j == i:
+                            continue
+                        at = row_at + places.row[p, a] * 3 * len(choice.radial)
+                        along = Y[k, 0] / around.distance[p]
+                        for d in range(3):
+                            u = along * around.vector[p, d]
+                            for n in range(len(choice.radial)):
+                                g_n = u * dF[k, choice.radial[n]]
+                                if j == before:
+                                    positions[at] += g_n
+                                else:
+                                    positions[at] = g_n
+                                at += 1
+                        before = j
+
+
+@compiled
+def _kappas(kappa: Array, same: bool) -> None:
+    for l in range(len(kappa)):
+        sign = 1.0 if l % 2 == 0 else -1.0
+        kappa[l] = sign * np.sqrt((1.0 if same else 2.0) / (2 * l + 1))
+
+
+@compiled
+def _add_products(
+    row: Array,
+    at: int,
+    kappa: Array,
+    a: Array,
+    a_rows: int,
+    a_row: int,
+    b: Array,
+    b_rows: int,
+    b_row: int,
+    size: int,
+    width: int,
+) -> None:
+    """Add ``κ sum_m a_mn b_mn'``, where each l of a and b has several rows: take one."""
+    for l in range(len(kappa)):
+        m_a = (a_rows * l * l + a_row * (2 * l + 1)) * width
+        m_b = (b_rows * l * l + b_row * (2 * l + 1)) * width
+        for n in range(size):
+            here = at + (l * size + n) * width
+            for other in range(0, width, WIDTH):
+                sum = load(row, here + other)
+                for m in range(2 * l + 1):
+                    factor = spread(kappa[l] * a[m_a + m * width + n])
+                    sum = multiply_add(factor, load(b, m_b + m * width + other), sum)
+                store(row, here + other, sum)
+
+
+@compiled
+def _product_rows(
+    row: Array,
+    kappa: Array,
+    density: Array,
+    slopes: Array,
+    a: int,
+    b: int,
+    d: int,
+    size: int,
+    width: int,
+    numbers: int,
+) -> None:
+    """Product rule for one of three rows of derivatives of densities, ``slopes[3 a + d]``."""
+    row[:] = 0.0
+    for e in range(3):
+        at = e * numbers
+        _add_products(row, at, kappa, slopes[3 * a + d], 3, e, density[b], 1, 0, size, width)
+        _add_products(row, at, kappa, density[a], 1, 0, slopes[3 * b + d], 3, e, size, width)
+
+
+@compiled
+def _own_rows(
+    row: Array,
+    kappa: Array,
+    density: Array,
+    own: Array,
+    a: int,
+    b: int,
+    size: int,
+    width: int,
+    numbers: int,
+) -> None:
+    row[:] = 0.0
+    for e in range(3):
+        at = e * numbers
+        _add_products(row, at, kappa, own[a], 3, e, density[b], 1, 0, size, width)
+        _add_products(row, at, kappa, density[a], 1, 0, own[b], 3, e, size, width)
+
+
+@compiled
+def _contract(
+    factors: Array, kappa: Array, density: Array, Y: Array, D: Array, angular: int, width: int
+) -> None:
+    """``V``, then ``W`` for each axis."""
+    for l in range(angular):
+        for n in range(0, width, WIDTH):
+            v, x, y, z = spread(0.0), spread(0.0), spread(0.0), spread(0.0)
+            for m in range(l * l, (l + 1) * (l + 1)):
+                c = load(density, m * width + n)
+                v = multiply_add(spread(kappa[l] * Y[m]), c, v)
+                x = multiply_add(spread(kappa[l] * D[0, m]), c, x)
+                y = multiply_add(spread(kappa[l] * D[1, m]), c, y)
+                z = multiply_add(spread(kappa[l] * D[2, m]), c, z)
+            at = l * width + n
+            store(factors[0], at, v)
+            store(factors[1], at, x)
+            store(factors[2], at, y)
+            store(factors[3], at, z)
+
+
+@compiled
+def _outer(
+    to: Array,
+    at: int,
+    both: bool,
+    front: bool,
+    factors: Array,
+    waves: Array,
+    v: Array,
+    r: float,
+    F: Array,
+    dF: Array,
+    angular: int,
+    size: int,
+    width: int,
+) -> None:
+    """``F W + F' u V``, transposed unless in ``front``, or the sum of ``both``."""
+    none, V = spread(0.0), factors[0]
+    for d in range(3):
+        u, W = v[d] / r, factors[1 + d]
+        for k in range(0, angular * width, WIDTH):
+            store(waves, k, multiply_add(spread(u), load(V, k), none))  # u V
+        for l in range(angular):
+            for n in range(size):
+                k, row = l * width + n, at + ((d * angular + l) * size + n) * width
+                f, s, w, uv = spread(F[k]), spread(dF[k]), spread(W[k]), spread(waves[k])
+                for other in range(0, width, WIDTH):
+                    q, sum = l * width + other, none
+                    if both or front:
+                        sum = multiply_add(f, load(W, q), sum)
+                        sum = multiply_add(s, load(waves, q), sum)
+                    if both or not front:
+                        sum = multiply_add(w, load(F, q), sum)
+                        sum = multiply_add(uv, load(dF, q), sum)
+                    store(to, row + other, sum)
+
+
+@compiled
+def _put(
+    target: Array,
+    at: int,
+    row: Array,
+    rows: int,
+    numbers: int,
+    index: Unsigned,
+    weights: Array,
+    whole: bool,
+) -> None:
+    """Padded rows to a block, property by property."""
+    if whole:
+        for k in range(0, rows * numbers, WIDTH):
+            store(target, at + k, load(row, k))
+        return
+    for d in range(rows):
+        source = row[d * numbers : (d + 1) * numbers]
+        for k in range(len(index)):
+            target[at + k] = weights[k] * source[index[k]]
+        at += len(index)
+
+
+@compiled
+def _pick(target: Array, at: int, source: Array, rows: int, width: int, index: Unsigned) -> None:
+    """The part with l = 0 of a density, or of its derivatives."""
+    for d in range(rows):
+        for k in range(len(index)):
+            target[at + k] = source[np.uint64(d * width) + index[k]]
+        at += len(index)
+
+
+# -- products with directions and cotangents -----------------------------------------------
+
+
+@compiled
+def push_spectrum(
+    first: int,
+    last: int,
+    around: Surroundings,
+    basis: Basis,
+    places: Places,
+    offsets: Integers,
+    choice: Choice,
+    tangents: Array,
+    values: Array,
+) -> None:
+    """Write how the values change when pair vectors change by the tangents, (pairs, 3)."""
+    types = around.segment.shape[1] - 1
+    size, width, angular = basis.size, len(basis.center), basis.harmonics.shape[1]
+    lm, numbers = angular * angular, angular * size * width
+    Y, D, scratch = np.empty(lm), np.empty((3, lm)), np.empty((angular + 2, angular))
+    F, dF = aligned(2, angular * width)
+    density, change = aligned(types, lm * width), aligned(types, lm * width)
+    row, kappa = aligned(1, numbers)[0], np.empty(angular)
+    for i in range(first, last):
+        c = around.type[i]
+        density[:] = 0.0
+        change[:] = 0.0
+        density[c, :width] = basis.center
+        for a in range(types):
+            for p in range(around.segment[i, a], around.segment[i, a + 1]):
+                v, r = around.vector[p], around.distance[p]
+                evaluate(v, r, around.factor[p], around.slope[p], basis, Y, D, F, dF, scratch)
+                add_pair(density[a], angular, width, Y, F)
+                add_tangent(change[a], angular, width, v, r, tangents[p], Y, D, F, dF)
+        for g in range(len(places.groups)):
+            sample = places.sample[i, g]
+            if sample < 0:
+                continue
+            a, b = places.groups[g, 0], places.groups[g, 1]
+            index = choice.same if a == b else choice.other
+            weights = choice.same_factors if a == b else choice.other_factors
+            at = offsets[0, c, g, 0]
+            if at >= 0:
+                _kappas(kappa, a == b)
+                row[:] = 0.0
+                _add_products(row, 0, kappa, change[a], 1, 0, density[b], 1, 0, size, width)
+                _add_products(row, 0, kappa, density[a], 1, 0, change[b], 1, 0, size, width)
+                at += sample * len(index)
+                _put(values, at, row, 1, numbers, index, weights, choice.whole)
+            at = offsets[0, c, g, 1]
+            if at >= 0:
+                _pick(values, at + sample * len(choice.radial), change[a], 1, width, choice.radial)
+
+
+@compiled
+def pull_spectrum(
+    first: int,
+    last: int,
+    around: Surroundings,
+    basis: Basis,
+    places: Places,
+    offsets: Integers,
+    choice: Choice,
+    cotangents: Array,
+    result: Array,
+) -> None:
+    """Write the derivative of ``sum cotangents * values`` by every pair vector, (pairs, 3)."""
+    types = around.segment.shape[1] - 1
+    size, width, angular = basis.size, len(basis.center), basis.harmonics.shape[1]
+    lm, numbers = angular * angular, angular * size * width
+    most = 0
+    for i in range(first, last):
+        most = max(most, around.segment[i, types] - around.segment[i, 0])
+    Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), np.empty((angular + 2, angular))
+    F, dF = aligned(most, angular * width), aligned(most, angular * width)
+    density, back = aligned(types, lm * width), aligned(types, lm * width)
+    row, kappa = aligned(1, numbers)[0], np.empty(angular)
+    for i in range(first, last):
+        c, begin = around.type[i], around.segment[i, 0]
+        density[:] = 0.0
+        back[:] = 0.0
+        density[c, :width] = basis.center
+        for a in range(types):
+            for p in range(around.segment[i, a], around.segment[i, a + 1]):
+                k, v, r = p - begin, around.vector[p], around.distance[p]
+                evaluate(
+                    v, r, around.factor[p], around.slope[p], basis, Y[k], D[k], F[k], dF[k], scratch
+                )
+                add_pair(density[a], angular, width, Y[k], F[k])
+        for g in range(len(places.groups)):
+            sample = places.sample[i, g]
+            if sample < 0:
+                continue
+            a, b = places.groups[g, 0], places.groups[g, 1]
+            index = choice.same if a == b else choice.other
+            weights = choice.same_factors if a == b else choice.other_factors
+            at = offsets[0, c, g, 0]
+            if at >= 0:
+                _kappas(kappa, a == b)
+                at += sample * len(index)
+                row[:] = 0.0
+                for k in range(len(index)):
+                    row[index[k]] = weights[k] * cotangents[at + k]
+                _add_cotangents(back[a], back[b], row, kappa, density[a], density[b], size, width)
+            at = offsets[0, c, g, 1]
+            if at >= 0:
+                at += sample * len(choice.radial)
+                for k in range(len(choice.radial)):
+                    back[a, choice.radial[k]] += cotangents[at + k]
+        for a in range(types):
+            for p in range(around.segment[i, a], around.segment[i, a + 1]):
+                k, v, r = p - begin, around.vector[p], around.distance[p]
+                pull_back(result[p], back[a], angular, width, v, r, Y[k], D[k], F[k], dF[k])
+
+
+@compiled
+def _add_cotangents(
+    back_a: Array,
+    back_b: Array,
+    row: Array,
+    kappa: Array,
+    a: Array,
+    b: Array,
+    size: int,
+    width: int,
+) -> None:
+    """``H^A_mn += κ sum_n' g_nn' c^B_mn'`` and ``H^B_mn' += κ sum_n g_nn' c^A_mn``."""
+    for l in range(len(kappa)):
+        for m in range(l * l, (l + 1) * (l + 1)):
+            for n in range(size):
+                own, factor = kappa[l] * a[m * width + n], spread(0.0)
+                for other in range(0, width, WIDTH):
+                    g = load(row, (l * size + n) * width + other)
+                    at = m * width + other
+                    factor = multiply_add(g, load(b, at), factor)
+                    store(back_b, at, multiply_add(spread(own), g, load(back_b, at)))
+                back_a[m * width + n] += kappa[l] * total(factor)
