@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from nablatom.models.convolution import Convolution, Edges
-from nablatom.models.edge_table import table_of
+from nablatom.models.edge_table import table_of, with_edge_table
 from nablatom.models.graph import GraphModuleMixin
 from nablatom.models.harmonics import spherical_harmonics
 from nablatom.models.irreps import Irreps
@@ -172,6 +172,10 @@ class NequIP(GraphModuleMixin, torch.nn.Module):
         """
         count = len(data[AtomicDataDict.POSITIONS_KEY])
         return self.of_first(data, [count] * (self.hops + 1))
+
+    def arranged(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
+        """The data with the table of their edges, which compiled code cannot make."""
+        return with_edge_table(data)
 
     def of_first(self, data: AtomicDataDict.Type, within: Sequence[int]) -> AtomicDataDict.Type:
         """What `forward` gives, for the first ``within[0]`` atoms alone.

@@ -25,7 +25,7 @@ from nablatom.outputs.derivatives import (
     usable,
 )
 
-__all__ = ["Compiled", "Totals", "compiled_derivatives", "slopes", "totals"]
+__all__ = ["Compiled", "Totals", "arranged", "compiled_derivatives", "slopes", "totals"]
 
 Fields = dict[str, torch.Tensor]
 
@@ -83,7 +83,7 @@ def compiled_derivatives(
     """As :func:`~nablatom.outputs.pair_derivatives`, by compiled :func:`totals`."""
     graph = makes_graph(model, data.values()) if create_graph is None else create_graph
     with torch.inference_mode(False), torch.set_grad_enabled(graph):
-        point = point_of(usable(sized(data)))
+        point = point_of(usable(arranged(model, sized(data))))
         outputs, positions, strain = compiled(model, point, of)
     return Totals(returned(data | outputs, data, graph), data, positions, strain)
 
@@ -118,6 +118,14 @@ def sized(data: AtomicDataDict.Type) -> AtomicDataDict.Type:
     frames = AtomicDataDict.num_frames(data)
     atoms = torch.bincount(data[AtomicDataDict.BATCH_KEY], minlength=frames)
     return data | {AtomicDataDict.NUM_NODES_KEY: atoms}
+
+
+def arranged(model: Model, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
+    """The data with what a part of the model makes of values before it is compiled."""
+    for part in model.modules() if isinstance(model, torch.nn.Module) else ():
+        arrange = getattr(part, "arranged", None)
+        data = data if arrange is None else arrange(data)
+    return data
 
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:

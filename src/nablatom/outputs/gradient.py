@@ -8,7 +8,7 @@ import torch
 
 from nablatom.models import AtomicDataDict, GraphModuleMixin
 from nablatom.models.irreps import Irreps
-from nablatom.outputs.compiled import Compiled, sized, slopes
+from nablatom.outputs.compiled import Compiled, arranged, sized, slopes
 from nablatom.outputs.derivatives import Model, chosen, leaf, makes_graph, returned, usable
 
 __all__ = ["GradientOutput", "gradient"]
@@ -169,7 +169,7 @@ class GradientOutput(GraphModuleMixin, torch.nn.Module):
             return _with_gradient(self.func, data, self.of, self.wrt, self.allow_unused, graph)
         _check_inputs(data, self.wrt)
         with torch.inference_mode(False), torch.set_grad_enabled(graph):
-            point = free_of_vectors(sized(data), self.wrt)
+            point = free_of_vectors(arranged(self.func, sized(data)), self.wrt)
             outputs, found = self.compiled(self.func, point, self.of, self.wrt)
         _check_frames(chosen(outputs, self.of), data, self.of)
         return returned(data | outputs, data, graph, *self.wrt), found
