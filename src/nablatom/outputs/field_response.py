@@ -23,8 +23,8 @@ from typing import Final
 import torch
 
 from nablatom.models import AtomicDataDict, GraphModuleMixin
-from nablatom.outputs.derivatives import Model, detached, leaf
-from nablatom.outputs.passes import backward_pass, usable
+from nablatom.outputs.derivatives import Model, detached, leaf, usable
+from nablatom.outputs.passes import backward_pass
 from nablatom.outputs.wrapper import adopt, wants_graph
 
 __all__ = [

@@ -29,8 +29,8 @@ from typing import Final
 import torch
 
 from nablatom.models import AtomicDataDict, GraphModuleMixin
-from nablatom.outputs.derivatives import Derivatives, Model, detached, pair_derivatives
-from nablatom.outputs.passes import backward_pass, usable
+from nablatom.outputs.derivatives import Derivatives, Model, detached, pair_derivatives, usable
+from nablatom.outputs.passes import backward_pass
 from nablatom.outputs.planning import hops_of
 from nablatom.outputs.twist import weigh_gathers
 from nablatom.outputs.unfolding import Unfolded, unfolded

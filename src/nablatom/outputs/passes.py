@@ -2,9 +2,7 @@
 
 import torch
 
-from nablatom.models import AtomicDataDict
-
-__all__ = ["backward_pass", "usable"]
+__all__ = ["backward_pass"]
 
 
 def backward_pass(
@@ -30,8 +28,3 @@ def backward_pass(
         materialize_grads=True,
     )
     return found
-
-
-def usable(data: AtomicDataDict.Type) -> AtomicDataDict.Type:
-    """The same data for a graph, which takes no tensor of inference mode."""
-    return {key: x.clone() if x.is_inference() else x for key, x in data.items()}

@@ -18,11 +18,11 @@ from nablatom.models import AtomicDataDict
 from nablatom.outputs.clusters import Clusters, batches, cluster_data, clusters
 from nablatom.outputs.derivatives import Model, leaf, pair_derivatives
 from nablatom.outputs.hessian import chosen_atoms, hessian
-from nablatom.outputs.partial_forces import atom_labels
 from nablatom.outputs.passes import backward_pass
 from nablatom.outputs.planning import BATCH_EDGES, hops_of
 from nablatom.outputs.reach import Integers, Reach, edges_by_center, reach
 from nablatom.outputs.rows import DECLARE
+from nablatom.outputs.tensors import atom_labels
 from nablatom.outputs.wrapper import wants_graph
 from nablatom.tensor import TensorMap
 
