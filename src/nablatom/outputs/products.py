@@ -87,6 +87,8 @@ class Linearization:
                 [_usable(tangents[name]) for name in moved],
                 retain_graph=True,
                 create_graph=self._graph,
+                allow_unused=True,
+                materialize_grads=True,
             )
         return product
 
