@@ -11,6 +11,8 @@ models need the ``models`` extra.
     Analytic potentials, and what pair potentials of your own are made with.
 ``NequIP``, ``NequIPSettings``, ``from_nequip_state``
     Equivariant message passing, its settings, and weights of the nequip package.
+``save_model``, ``load_model``, ``load_card``
+    Models in files.
 ``ZBL``
     The repulsion of nuclei.
 ``Smoothstep``, ``Xplor``, ``Shifted``
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from nablatom.models.nequip_settings import NequIPSettings
     from nablatom.models.nequip_state import from_nequip_state
     from nablatom.models.pair import PairPotential
+    from nablatom.models.saving import load_card, load_model, save_model
     from nablatom.models.setfl import Setfl
     from nablatom.models.stillinger_weber import StillingerWeber
     from nablatom.models.switching import Shifted, Smoothstep, Switch, Xplor
@@ -56,6 +59,9 @@ __all__ = [
     "Switch",
     "Xplor",
     "from_nequip_state",
+    "load_card",
+    "load_model",
+    "save_model",
 ]
 
 _HOMES = {
@@ -77,6 +83,9 @@ _HOMES = {
     "Xplor": "switching",
     "ZBL": "zbl",
     "from_nequip_state": "nequip_state",
+    "load_card": "saving",
+    "load_model": "saving",
+    "save_model": "saving",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import cache
 
 import torch
 
@@ -47,9 +47,8 @@ class Gate(torch.nn.Module):
             (mul + sum(self._gates) if str(ir) == "0e" else mul, ir) for mul, ir in self.irreps_out
         ]
         self.irreps_in = Irreps(wider).sort().irreps
-        moments = [_moment_scale(torch.nn.functional.silu), _moment_scale(torch.tanh)]
         # Saved with the weights: they come from a sample, and others may draw another one.
-        self.register_buffer("moments", torch.tensor(moments, dtype=dtype))
+        self.register_buffer("moments", torch.tensor(_moment_scales(), dtype=dtype))
 
     def forward(self, features: Features) -> Features:
         """Features of ``irreps_in`` → of ``irreps_out``."""
@@ -64,6 +63,9 @@ class Gate(torch.nn.Module):
         return result
 
 
-def _moment_scale(activation: Callable[[torch.Tensor], torch.Tensor]) -> float:
-    """The factor that e3nn puts before an activation."""
-    return float(nn.Activation("0e", [activation]).acts[0].cst)
+@cache
+def _moment_scales() -> tuple[float, float]:
+    """The factors that e3nn puts before SiLU and tanh."""
+    activations = nn.Activation("0e + 0o", [torch.nn.functional.silu, torch.tanh]).acts
+    silu, tanh = (float(activation.cst) for activation in activations)
+    return silu, tanh

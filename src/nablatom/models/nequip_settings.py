@@ -25,7 +25,7 @@ class NequIPSettings(BaseModel):
     types: tuple[str, ...] = Field(min_length=1)
     cutoff: float = Field(gt=0)
     layers: int = Field(default=3, ge=1)
-    l_max: int = Field(default=1, ge=0)
+    l_max: int = Field(default=1, ge=0, le=10)
     features: int | tuple[int, ...] = 32
     parity: bool = True
     radial_functions: int = Field(default=8, ge=1)
