@@ -5,7 +5,7 @@ import torch
 from ase.neighborlist import neighbor_list
 from scipy.spatial.transform import Rotation
 
-from nablatom.models import AtomicDataDict, LennardJones
+from nablatom.models import AtomicDataDict, LennardJones, NequIP
 from nablatom.outputs.derivatives import pair_derivatives
 from nablatom.outputs.heat_flux import (
     HeatFluxOutput,
@@ -77,6 +77,21 @@ def test_twist_and_unfolded_system_agree(name, structure):
     assert expected.abs().max() > 1e-4
     found = heat_flux(model, data, velocities)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_of_a_network_with_a_table_of_edges(structure, monkeypatch):
+    model = NequIP(["Si", "C", "H", "O"], cutoff=3.2, layers=3, l_max=1, features=4).eval()
+    data = data_of(STRUCTURES[structure](), model)
+    velocities = drawn(data)
+    expected = unfolded_heat_flux(model, data, velocities)
+    assert expected.abs().max() > 1e-4
+    monkeypatch.setitem(heat_flux.__globals__, "unfolded", None)
+    torch.testing.assert_close(heat_flux(model, data, velocities), expected, rtol=0, atol=1e-11)
+    outputs = HeatFluxOutput(model)({**data, "velocities": velocities})
+    torch.testing.assert_close(outputs["heat_flux"], expected, rtol=0, atol=1e-11)
+    added = {"heat_flux", "convective_heat_flux", "velocities"}
+    assert set(outputs) <= set(model(data)) | added
 
 
 @pytest.mark.parametrize("name", MODELS)

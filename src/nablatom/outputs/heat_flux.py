@@ -24,11 +24,13 @@ flux of models with message passing in the unfolded system.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import torch
 
 from nablatom.models import AtomicDataDict, GraphModuleMixin
+from nablatom.models.edge_table import EDGE_SLOTS_KEY, table_of, with_edge_table
 from nablatom.outputs.derivatives import Derivatives, Model, detached, pair_derivatives, usable
 from nablatom.outputs.passes import backward_pass
 from nablatom.outputs.planning import hops_of
@@ -272,28 +274,51 @@ def _twisted(
 ) -> tuple[AtomicDataDict.Type, torch.Tensor] | None:
     """Outputs and flux; None if the twist does not reach every edge of the model."""
     with torch.inference_mode(False), torch.enable_grad():
+        arranged = _arranged(model, data)
         phases = _phases(velocities)
         twist = velocities.new_zeros(AtomicDataDict.num_frames(data), 4).requires_grad_()
         of_atoms = 1.0 + phases * twist[AtomicDataDict.frame_of_atoms(data), 3:]
 
         def twisted(point: AtomicDataDict.Type) -> AtomicDataDict.Type:
             outputs = model(point)
-            edges, factors = point[AtomicDataDict.EDGE_INDEX_KEY], _factors(twist, phases, point)
-            weigh_gathers(outputs[AtomicDataDict.PER_ATOM_ENERGY_KEY], edges, factors)
+            factors = _factors(twist, phases, point)
+            weigh_gathers(outputs[AtomicDataDict.PER_ATOM_ENERGY_KEY], _gathers(point, factors))
             return outputs
 
         energies = pair_derivatives(
             twisted,
-            data,
+            arranged,
             of=AtomicDataDict.PER_ATOM_ENERGY_KEY,
             cotangent=of_atoms,
             create_graph=True,
         )
         power = _power(energies, _factors(twist, phases, energies.data), velocities)
         answer = backward_pass(power, twist, torch.ones_like(power), graph)
-    if not _is_reached(energies, phases, velocities, answer.detach()):
+    if _is_blind(energies) or not _is_reached(energies, phases, velocities, answer.detach()):
         return None
-    return energies.outputs if graph else detached(energies.outputs), -answer[:, :3]
+    outputs = {k: x for k, x in energies.outputs.items() if k in data or k not in arranged}
+    return outputs if graph else detached(outputs), -answer[:, :3]
+
+
+def _arranged(model: Model, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
+    """The data with the table of edges that the model would make for itself, if it does."""
+    while not hasattr(model, "arranged") and isinstance(
+        inner := getattr(model, "func", None), torch.nn.Module
+    ):
+        model = inner
+    return with_edge_table(data) if hasattr(model, "arranged") else data
+
+
+def _gathers(
+    data: AtomicDataDict.Type, factors: torch.Tensor
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """How a model may take features of neighbors, edge by edge or slot by slot of a table."""
+    neighbors = data[AtomicDataDict.EDGE_INDEX_KEY][1]
+    yield neighbors, factors
+    if EDGE_SLOTS_KEY in data:
+        table = table_of(data)
+        of_slots = torch.cat([factors, factors.new_ones(1)])
+        yield table.neighbors(neighbors), of_slots.index_select(0, table.slots.flatten())
 
 
 def _phases(velocities: torch.Tensor) -> torch.Tensor:
@@ -318,6 +343,12 @@ def _power(energies: Derivatives, factors: torch.Tensor, velocities: torch.Tenso
     if energies.by_positions is None:
         return power
     return power + (energies.by_positions * velocities).sum()
+
+
+def _is_blind(energies: Derivatives) -> bool:
+    """Whether centers are taken for neighbors, as each is its own: where positions are read."""
+    center, neighbor = energies.data[AtomicDataDict.EDGE_INDEX_KEY]
+    return energies.by_positions is not None and torch.equal(center, neighbor)
 
 
 def _is_reached(

@@ -2,38 +2,57 @@
 
 A model takes features of neighbors with ``features[neighbor]`` or ``index_select``. In the
 graph that autograd made, these steps are found by their indices, and what passes backwards
-through them is multiplied by a weight for each edge. Values stay as they are.
+through them is multiplied by a weight for each row. Values stay as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
 
 import torch
 
 __all__ = ["weigh_gathers"]
 
+Cotangents: TypeAlias = tuple[torch.Tensor | None, ...]
 
-def weigh_gathers(values: torch.Tensor, edge_index: torch.Tensor, weights: torch.Tensor) -> None:
-    """Multiply what goes back to neighbors, on the way from these values, by the weights.
+
+def weigh_gathers(
+    values: torch.Tensor, weights: Iterable[tuple[torch.Tensor, torch.Tensor]]
+) -> None:
+    """Multiply what goes back through ``features[index]``, on the way from these values.
 
     Parameters
     ----------
     values
         Whatever a model gives; the graph behind it is changed.
-    edge_index : (2, edges)
-        Centers and neighbors, as the model was given them.
-    weights : (edges,)
-        May be part of a graph themselves: then so is what comes of a backward pass.
+    weights
+        For each index to look for, (rows,), the weights of these rows. They may be part of a
+        graph themselves: then so is what comes of a backward pass.
+
+    Examples
+    --------
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> index = torch.tensor([1, 0, 1])
+    >>> total = x[index].sum()
+    >>> weigh_gathers(total, [(index, torch.tensor([10.0, 1.0, 5.0]))])
+    >>> torch.autograd.grad(total, x)
+    (tensor([ 1., 15.]),)
     """
-
-    def weigh(cotangents: tuple[torch.Tensor | None, ...]) -> tuple[torch.Tensor | None, ...]:
-        return tuple(None if x is None else x * _shaped(weights, x) for x in cotangents)
-
+    known = list(weights)
     for node in list(_nodes(values)):
-        if _takes_neighbors(node, edge_index):
-            node.register_prehook(weigh)
+        taken = _row_index(node)
+        for index, factors in known:
+            if taken is not None and torch.equal(taken, index):
+                node.register_prehook(_weighing(factors))
+                break
+
+
+def _weighing(factors: torch.Tensor) -> Callable[[Cotangents], Cotangents]:
+    def weigh(cotangents: Cotangents) -> Cotangents:
+        return tuple(None if x is None else x * _shaped(factors, x) for x in cotangents)
+
+    return weigh
 
 
 def _nodes(values: torch.Tensor) -> Iterator[Any]:
@@ -45,18 +64,6 @@ def _nodes(values: torch.Tensor) -> Iterator[Any]:
             seen.add(node)
             yield node
             waiting.extend(before for before, _ in node.next_functions)
-
-
-def _takes_neighbors(node: Any, edge_index: torch.Tensor) -> bool:
-    """Whether this step is ``features[neighbor]``."""
-    index = _row_index(node)
-    center, neighbor = edge_index
-    if index is None or index.shape != neighbor.shape:
-        return False
-    if index.data_ptr() == neighbor.data_ptr():
-        return True
-    # A copy of the indices is as good, unless it could be one of the centers.
-    return torch.equal(index, neighbor) and not torch.equal(center, neighbor)
 
 
 def _row_index(node: Any) -> torch.Tensor | None:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from nablatom.models import AtomicDataDict
+from nablatom.outputs.clusters import row_kind
 
 __all__ = ["Unfolded", "unfolded"]
 
 Rows = NDArray[np.int64]
+
+# What follows from positions and edges, and is made anew.
+FOLLOWING = frozenset(
+    {
+        AtomicDataDict.EDGE_INDEX_KEY,
+        AtomicDataDict.EDGE_VECTORS_KEY,
+        AtomicDataDict.EDGE_LENGTH_KEY,
+        AtomicDataDict.BATCH_KEY,
+        AtomicDataDict.NUM_NODES_KEY,
+    }
+)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -57,21 +68,28 @@ def unfolded(data: AtomicDataDict.Type, hops: int) -> Unfolded:
     """
     center, neighbor = data[AtomicDataDict.EDGE_INDEX_KEY].cpu().numpy()
     atoms = len(data[AtomicDataDict.POSITIONS_KEY])
-    shifts = _shifts(data, len(center))
-    atom, cell, edges, ends = _grown(center, neighbor, shifts, atoms, hops)
+    crossed = _shifts(data, len(center))
+    atom, cell, edges, ends = _grown(center, neighbor, crossed, atoms, hops)
     like = data[AtomicDataDict.EDGE_INDEX_KEY]
     image = torch.as_tensor(atom, device=like.device)
-    result = {key: _rows(key, x, image, edges) for key, x in data.items() if _is_kept(key)}
+    rows = {"atoms": image, "edges": torch.as_tensor(edges, device=like.device)}
+    result = {
+        key: x if kind == "frames" else x.index_select(0, rows[kind])
+        for key, x in data.items()
+        if key not in FOLLOWING and (kind := row_kind(key, x, data))
+    }
     result[AtomicDataDict.POSITIONS_KEY] = _positions(data, image, cell)
     result[AtomicDataDict.EDGE_INDEX_KEY] = torch.as_tensor(ends, device=like.device)
+    if AtomicDataDict.EDGE_CELL_SHIFT_KEY in result:
+        shifts = result[AtomicDataDict.EDGE_CELL_SHIFT_KEY]
+        result[AtomicDataDict.EDGE_CELL_SHIFT_KEY] = torch.zeros_like(shifts)
+    if AtomicDataDict.BATCH_KEY in data:
+        result[AtomicDataDict.BATCH_KEY] = data[AtomicDataDict.BATCH_KEY][image]
     if AtomicDataDict.NUM_NODES_KEY in data:
-        counts = torch.bincount(data[AtomicDataDict.BATCH_KEY][image], minlength=_frames(data))
+        frames = AtomicDataDict.num_frames(data)
+        counts = torch.bincount(data[AtomicDataDict.BATCH_KEY][image], minlength=frames)
         result[AtomicDataDict.NUM_NODES_KEY] = counts
     return Unfolded(result, image)
-
-
-def _frames(data: AtomicDataDict.Type) -> int:
-    return AtomicDataDict.num_frames(data)
 
 
 def _shifts(data: AtomicDataDict.Type, edges: int) -> Rows:
@@ -121,23 +139,6 @@ def _places(atom: Rows, cell: Rows, of_atom: Rows, of_cell: Rows) -> Rows:
     place = np.empty(len(nodes), np.int64)
     place[inverse[: len(nodes)]] = np.arange(len(nodes))
     return place[inverse[len(nodes) :]]
-
-
-def _is_kept(key: str) -> bool:
-    """Whether a field is taken over; vectors follow from the positions."""
-    return key not in (AtomicDataDict.EDGE_VECTORS_KEY, AtomicDataDict.EDGE_LENGTH_KEY)
-
-
-def _rows(key: str, values: torch.Tensor, image: torch.Tensor, edges: Rows) -> torch.Tensor:
-    """The rows of a field that belong to the nodes, or to the edges."""
-    if key == AtomicDataDict.EDGE_CELL_SHIFT_KEY:
-        return values.new_zeros(len(edges), 3)
-    rows: dict[str, Any] = {**AtomicDataDict.ROWS, AtomicDataDict.BATCH_KEY: "atoms"}
-    if rows.get(key) == "atoms":
-        return values.index_select(0, image)
-    if rows.get(key) == "edges":
-        return values.index_select(0, torch.as_tensor(edges, device=values.device))
-    return values
 
 
 def _positions(data: AtomicDataDict.Type, image: torch.Tensor, cell: Rows) -> torch.Tensor:
