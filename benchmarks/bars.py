@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["AtMost", "Bar", "Bound", "Faster", "Figure", "Limit", "NoBar"]
+__all__ = ["AtMost", "Bar", "Bound", "Faster", "Figure", "Limit", "Near", "NoBar"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,23 @@ class Bound:
 
     def reached(self, figure: Figure) -> bool | None:
         return None if figure.over_bound is None else figure.over_bound <= self.times
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """Not slower than the peer; at most ``times`` the bound where the peer is over 2 times."""
+
+    times: float
+
+    def __str__(self) -> str:
+        return f"not slower; ≤ {self.times:g} × bound where the peer is over 2"
+
+    def reached(self, figure: Figure) -> bool | None:
+        if figure.faster is None or figure.peer is None:
+            return None
+        if figure.bound is not None and figure.peer > 2 * figure.bound:
+            return figure.faster >= 1 and figure.ours <= self.times * figure.bound
+        return figure.faster >= 1
 
 
 @dataclass(frozen=True, slots=True)

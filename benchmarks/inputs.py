@@ -120,9 +120,13 @@ def gradient_samples(systems: int) -> NDArray[np.int32]:
 
 
 def nbytes(thing: Any) -> int:
-    """Bytes of values and gradients of a map, or of a buffer; labels do not count."""
+    """Bytes of values and gradients of maps, or of a buffer; labels and answers do not count."""
     if isinstance(thing, bytes | bytearray | memoryview):
         return memoryview(thing).nbytes
+    if isinstance(thing, tuple):
+        return sum(map(nbytes, thing))
+    if not hasattr(thing, "blocks"):
+        return 0
     return sum(
         part.values.nbytes
         for block in thing.blocks()

@@ -12,19 +12,34 @@ from pathlib import Path
 from types import ModuleType
 
 from benchmarks.bars import Figure
+from benchmarks.descriptors import DESCRIPTORS
 from benchmarks.duel import Duels
 from benchmarks.duel import figures as duel_figures
 from benchmarks.groups import GROUPS as MAPS
 from benchmarks.groups import Group
 from benchmarks.measure import measure
+from benchmarks.operations import LARGE_LABELS, LARGE_OPERATIONS, OPERATIONS
+from benchmarks.partial_forces import LARGE_PARTIAL_FORCES, PARTIAL_FORCES
 from benchmarks.processes import command_line, import_time, resident_memory
 from benchmarks.report import HEADER, bandwidths, heading, row, setting, write_json
 from benchmarks.training import LOADING, TRAINING
 
 __all__ = ["main"]
 
-GROUPS = MAPS | {"training": TRAINING, "loading": LOADING}
-DUELS: dict[str, Duels] = {}
+GROUPS = (
+    MAPS
+    | {
+        "operations": OPERATIONS,
+        "operations-large": LARGE_OPERATIONS,
+        "operations-labels": LARGE_LABELS,
+    }
+    | {"training": TRAINING, "loading": LOADING}
+)
+DUELS: dict[str, Duels] = {
+    "descriptors": DESCRIPTORS,
+    "partial-forces": PARTIAL_FORCES,
+    "partial-forces-large": LARGE_PARTIAL_FORCES,
+}
 PROCESSES = {"import": import_time, "help": command_line, "memory": resident_memory}
 
 

@@ -19,6 +19,8 @@ __all__ = [
     "Columns",
     "add_columns",
     "add_rows",
+    "add_rows_of",
+    "column",
     "columns",
     "constant",
     "contiguous",
@@ -39,7 +41,9 @@ __all__ = [
     "permuted",
     "pinned",
     "place_rows",
+    "precision",
     "product",
+    "rows_of",
     "rowwise",
     "same_values",
     "sigmoid",
@@ -146,6 +150,12 @@ def imported(array: Any, library: str) -> Array:
     from torch.utils import dlpack
 
     return dlpack.from_dlpack(array)
+
+
+def precision(array: Array) -> float:
+    """The distance from 1 to the next number of the same dtype."""
+    dtype = array.dtype if isinstance(array, np.ndarray) else dtype_name(array)
+    return float(np.finfo(dtype).eps)
 
 
 def filled(shape: Sequence[int], value: float, like: Array) -> Array:
@@ -293,27 +303,63 @@ def permuted(array: Array, order: tuple[int, ...]) -> Array:
     return array.permute(order) if _is_tensor(array) else array.transpose(order)
 
 
-def add_rows(array: Array, rows: Rows, length: int) -> Array:
-    """``out[rows[i]] += array[i]`` into ``length`` rows of zeros."""
+def add_rows(array: Array, rows: Rows, length: int, factors: Array | None = None) -> Array:
+    """``out[rows[i]] += factors[i] array[i]`` into ``length`` rows of zeros."""
     shape = (length, *array.shape[1:])
     if _is_tensor(array):
+        array = array if factors is None else array * column(factors, array)
         return array.new_zeros(shape).index_add(0, _index(rows, array), array)
     if array.size > _LARGE and array.dtype.char in "fdFD":
-        return _add_many_rows(array, rows, length)
+        return _add_many_rows(array, rows, length, factors)
+    array = array if factors is None else array * column(factors, array)
     out = np.zeros(shape, array.dtype)
     np.add.at(out, rows, array)
     return out
 
 
-def _add_many_rows(array: Array, rows: Rows, length: int) -> Array:
-    """The same as a sparse matrix of ones times the rows, which reads each row once."""
+def _add_many_rows(array: Array, rows: Rows, length: int, factors: Array | None) -> Array:
+    """The same as a sparse matrix of factors times the rows, which reads each row once."""
     from scipy.sparse import csr_array
 
     order = np.argsort(rows, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=length))])
-    ones = np.ones(len(rows), array.dtype)
-    sums = csr_array((ones, order, starts), shape=(length, len(rows)))
+    entries = np.ones(len(rows), array.dtype) if factors is None else factors[order]
+    sums = csr_array((entries, order, starts), shape=(length, len(rows)))
     return (sums @ array.reshape(len(array), -1)).reshape(length, *array.shape[1:])
+
+
+def add_rows_of(
+    function: Callable[[Rows | slice], Array], rows: Rows, length: int, like: Array
+) -> Array:
+    """``out[rows[i]] += function(some)[i]``, large NumPy arrays in pieces that stay in the cache.
+
+    ``function`` takes a slice of rows, or their indices, of arrays as large as ``like``.
+    """
+    if is_small(like):
+        return add_rows(function(slice(None)), rows, length)
+    order = None if bool((rows[1:] >= rows[:-1]).all()) else np.argsort(rows, kind="stable")
+    out, size = None, _PIECE // max(1, like.nbytes // len(like)) + 1
+    for start in range(0, len(rows), size):
+        piece = slice(start, start + size)
+        values = function(piece if order is None else order[piece])
+        at = rows[piece] if order is None else rows[order[piece]]
+        low, high = int(at[0]), int(at[-1]) + 1
+        if out is None:
+            out = np.zeros((length, *values.shape[1:]), values.dtype)
+        out[low:high] += add_rows(values, at - low, high - low)
+    return out
+
+
+def column(numbers: Array, like: Array) -> Array:
+    """One number for each row of another array, in a shape that goes with it."""
+    return numbers.reshape((-1, *[1] * (like.ndim - 1)))
+
+
+def rows_of(array: Array, rows: Rows | slice) -> Array:
+    """Some rows: the array or a view of it for a slice, or else a copy."""
+    if not isinstance(rows, slice):
+        return take(array, rows)
+    return array if rows == slice(None) else array[rows]
 
 
 def einsum(subscripts: str, *operands: Array) -> Array:

@@ -24,6 +24,7 @@ The label part of every rule is a pure plan, kept with the labels it was made fr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,10 +40,14 @@ __all__ = [
     "aligned",
     "bilinear",
     "elementwise",
+    "followed",
     "gather",
     "linear",
+    "once",
     "pointwise",
+    "scaled",
     "scatter",
+    "scatter_scaled",
 ]
 
 
@@ -53,10 +58,11 @@ class Route:
     :func:`scatter`, the old row ``i`` is added to row ``rows[i]`` of the result.
     """
 
-    __slots__ = ("__weakref__", "rows", "samples")
+    __slots__ = ("__weakref__", "plans", "rows", "samples")
 
     def __init__(self, samples: Labels, rows: Rows) -> None:
         self.samples, self.rows = samples, rows
+        self.plans: dict[str, Any] = {}  # what follows from these rows, once it is asked for
 
 
 # -- sample by sample ------------------------------------------------------------------
@@ -89,10 +95,29 @@ def elementwise(
     function: Callable[[Array], Array], slope: Callable[[Array], Array], block: TensorBlock
 ) -> TensorBlock:
     """``function`` of every value; each gradient is multiplied by ``slope`` of its value."""
-    # a value has many gradient rows: its slope is worked out once, not once for each
-    slopes = slope(block.values) if block.has_any_gradient() else None
-    tangents = _by_rows([slopes], arrays.product)
-    return _build(function, tangents, [block], None, None, nested=False)
+    x = block.values
+    if arrays.is_small(x):
+        values = function(x)
+    else:
+        values = arrays.rowwise(lambda rows, _: function(x[rows]), len(x), x)
+    return scaled(values, lambda rows: slope(arrays.rows_of(x, rows)), block)
+
+
+def scaled(
+    values: Array,
+    slope: Callable[[slice], Array],
+    block: TensorBlock,
+    *,
+    then: Callable[[Array], Array] | None = None,
+    properties: Labels | None = None,
+) -> TensorBlock:
+    """These values; each gradient is multiplied by the slope of its value.
+
+    ``slope`` takes which rows of the values it is asked for. ``then`` is a linear function of
+    the products, whose properties are those of the result.
+    """
+    tangents = _by_slopes(slope, then)
+    return _build(lambda _: values, tangents, [block], None, properties, nested=False)
 
 
 def bilinear(
@@ -153,6 +178,43 @@ def _by_rows(values: list[Array], tangent: Callable[..., Array]) -> Tangents:
     return tangents
 
 
+def _by_slopes(slope: Callable[[slice], Array], then: Callable[[Array], Array] | None) -> Tangents:
+    """``then(slope dx)``. A value has many gradient rows, but its slope is worked out once."""
+    whole = once(lambda: slope(slice(None)))
+
+    def product(slopes: Array, dx: Array, out: Array | None) -> Array:
+        return arrays.product(slopes, dx, out) if then is None else then(slopes * dx)
+
+    def tangents(samples: Labels, extra: int, parts: list[Array]) -> Array:
+        rows, (dx,) = samples.values[:, 0], parts
+        if arrays.is_small(dx):
+            return product(_at_rows(whole(), rows, extra), dx, None)
+        in_order = bool((rows[1:] >= rows[:-1]).all())
+
+        def piece(part: slice, out: Array | None) -> Array:
+            at = rows[part]
+            if not in_order:
+                return product(_at_rows(whole(), at, extra), dx[part], out)
+            slopes = slope(slice(int(at[0]), int(at[-1]) + 1))
+            return product(_at_rows(slopes, at - at[0], extra), dx[part], out)
+
+        return arrays.rowwise(piece, len(rows), dx)
+
+    return tangents
+
+
+def once(make: Callable[[], Array]) -> Callable[[], Array]:
+    """What makes an array when it is first asked for, and then has it."""
+    made: list[Array] = []
+
+    def known() -> Array:
+        if not made:
+            made.append(make())
+        return made[0]
+
+    return known
+
+
 def _build(
     value: Callable[..., Array],
     tangents: Tangents,
@@ -189,7 +251,10 @@ def _build(
 
 def _at_rows(values: Array, rows: NDArray[np.int32], extra: int) -> Array:
     """The values that each tangent belongs to, with axes of length 1 for the parameter's own."""
-    x = arrays.take(values, rows)
+    return _with_extra_axes(arrays.take(values, rows), extra)
+
+
+def _with_extra_axes(x: Array, extra: int) -> Array:
     return x.reshape((x.shape[0], *[1] * extra, *x.shape[1:])) if extra else x
 
 
@@ -290,7 +355,7 @@ def gather(
     ``take`` is what takes rows of an array: copies, or views where it can.
     """
     gradients = {
-        name: gather(gradient, _followed(gradient.samples, route), take=take)
+        name: gather(gradient, followed(gradient.samples, route), take=take)
         for name, gradient in block.gradients()
     }
     values = take(block.values, route.rows)
@@ -300,7 +365,7 @@ def gather(
 
 
 @remembered
-def _followed(samples: Labels, route: Route) -> Route:
+def followed(samples: Labels, route: Route) -> Route:
     """The gradient rows of each row that is taken, in their order, with ``sample`` renumbered."""
     old = samples.values[:, 0].astype(np.int64)
     count = np.bincount(old, minlength=int(route.rows.max(initial=-1)) + 1)
@@ -315,16 +380,61 @@ def _followed(samples: Labels, route: Route) -> Route:
     return Route(samples.with_entries(values), rows)
 
 
-def scatter(block: TensorBlock, route: Route) -> TensorBlock:
-    """The block whose row ``k`` is the sum of the rows of this one with ``route.rows == k``."""
-    gradients = {
-        name: scatter(gradient, _moved(gradient.samples, route))
-        for name, gradient in block.gradients()
-    }
-    values = arrays.add_rows(block.values, route.rows, len(route.samples))
+def scatter(block: TensorBlock, route: Route, factors: Array | None = None) -> TensorBlock:
+    """The block whose row ``k`` is the sum of the rows of this one with ``route.rows == k``.
+
+    ``factors``, one number for each row, multiply the rows and their gradients.
+    """
+    gradients = {}
+    for name, gradient in block.gradients():
+        own = factors
+        if factors is not None:
+            own = arrays.take(factors, gradient.samples.values[:, 0])
+        gradients[name] = scatter(gradient, _moved(gradient.samples, route), own)
+    values = arrays.add_rows(block.values, route.rows, len(route.samples), factors)
     return TensorBlock.unchecked(
         values, route.samples, block.components, block.properties, gradients
     )
+
+
+def scatter_scaled(
+    values: Array,
+    slope: Callable[[NDArray[np.int32]], Array],
+    block: TensorBlock,
+    route: Route,
+) -> TensorBlock:
+    """These values; each gradient is the sum of the gradient rows times the slopes of their values.
+
+    ``slope`` takes which rows of the old values it is asked for.
+    """
+    gradients = {}
+    for name, gradient in block.gradients():
+        _refuse_nested([gradient], name)
+        moved = _moved(gradient.samples, route)
+        derivatives = arrays.add_rows_of(
+            _times_slope(gradient, slope, len(gradient.shape) - len(block.shape)),
+            moved.rows,
+            len(moved.samples),
+            gradient.values,
+        )
+        gradients[name] = TensorBlock.unchecked(
+            derivatives, moved.samples, gradient.components, gradient.properties
+        )
+    return TensorBlock.unchecked(
+        values, route.samples, block.components, block.properties, gradients
+    )
+
+
+def _times_slope(
+    gradient: TensorBlock, slope: Callable[[NDArray[np.int32]], Array], extra: int
+) -> Callable[[Rows | slice], Array]:
+    samples = gradient.samples.values[:, 0]
+
+    def product(rows: Rows | slice) -> Array:
+        slopes = slope(samples[rows])
+        return arrays.rows_of(gradient.values, rows) * _with_extra_axes(slopes, extra)
+
+    return product
 
 
 @remembered

@@ -14,7 +14,7 @@ import numpy as np
 from nablatom import arrays
 from nablatom.arrays import Array
 from nablatom.block import TensorBlock
-from nablatom.operations.chain import elementwise
+from nablatom.operations.chain import elementwise, scaled
 from nablatom.operations.lift import rowwise
 
 __all__ = ["clip", "cos", "exp", "log", "maximum", "relu", "silu", "sin", "sqrt", "tanh"]
@@ -35,7 +35,7 @@ def exp(a: TensorBlock) -> TensorBlock:
     array([[1.]])
     """
     y = arrays.namespace(a.values).exp(a.values)
-    return elementwise(lambda _: y, lambda _: y, a)
+    return scaled(y, lambda rows: arrays.rows_of(y, rows), a)
 
 
 @rowwise
@@ -56,7 +56,7 @@ def sqrt(a: TensorBlock) -> TensorBlock:
     vector, which has a gradient to speak of there, see :func:`norm`.
     """
     y = arrays.namespace(a.values).sqrt(a.values)
-    return elementwise(lambda _: y, lambda _: 0.5 / y, a)
+    return scaled(y, lambda rows: 0.5 / arrays.rows_of(y, rows), a)
 
 
 @rowwise
@@ -86,7 +86,7 @@ def tanh(a: TensorBlock) -> TensorBlock:
     Gradients follow ``(1 - tanh(a)^2) da``.
     """
     y = arrays.namespace(a.values).tanh(a.values)
-    return elementwise(lambda _: y, lambda _: 1 - y * y, a)
+    return scaled(y, lambda rows: 1 - arrays.rows_of(y, rows) ** 2, a)
 
 
 @rowwise
@@ -99,8 +99,12 @@ def silu(a: TensorBlock) -> TensorBlock:
     ----------
     Elfwing, Uchibe, Doya, Neural Networks 107, 3 (2018).
     """
-    s = arrays.sigmoid(a.values)
-    return elementwise(lambda x: x * s, lambda x: s * (1 + x * (1 - s)), a)
+    return elementwise(lambda x: x * arrays.sigmoid(x), _slope_of_silu, a)
+
+
+def _slope_of_silu(x: Array) -> Array:
+    s = arrays.sigmoid(x)
+    return s * (1 + x * (1 - s))
 
 
 @rowwise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -332,12 +333,14 @@ def one_hot(labels: Labels, dimension: Labels) -> NDArray[np.int32]:
     """
     if len(dimension.names) != 1:
         raise ValueError(f"one_hot needs one dimension, got {dimension.names}")
-    return np.eye(len(dimension), dtype=np.int32)[_columns(labels, dimension)]
+    table = np.zeros((len(labels), len(dimension)), np.int32)
+    table.reshape(-1)[_places(labels, dimension)] = 1
+    return table
 
 
 @remembered
-def _columns(labels: Labels, dimension: Labels) -> Rows:
-    """Where the value of each entry stands among all that there can be."""
+def _places(labels: Labels, dimension: Labels) -> Rows:
+    """Where the ones are in the table, row after row."""
     present, place = labels.unique(dimension.names)
     column = dimension.union_and_mapping(present)[2]
     if len(unknown := np.flatnonzero(column >= len(dimension))):
@@ -345,7 +348,7 @@ def _columns(labels: Labels, dimension: Labels) -> Rows:
             f"{present[int(unknown[0])]} is in the labels, but not among the values of the "
             f"dimension, {dimension.column(dimension.names[0]).tolist()}"
         )
-    return column[place]
+    return np.arange(len(labels)) * len(dimension) + column[place]
 
 
 def block_from_array(
@@ -386,29 +389,45 @@ def block_from_array(
     """
     if not arrays.is_array(array):
         raise TypeError(f"expected an array (NumPy, torch, …), got {type(array).__name__}")
-    samples = _names(sample_names, ["sample"])
-    properties = _names(property_names, ["property"])
-    between = array.ndim - len(samples) - len(properties)
-    components = _names(component_names, [f"component_{i + 1}" for i in range(between)])
+    shape = tuple(array.shape)
+    axes = _known_grids if prod(shape[:-1]) <= _FEW else _grids
+    samples, components, properties = axes(
+        shape, _names(sample_names), _names(component_names), _names(property_names)
+    )
+    sizes = [len(samples), *map(len, components), len(properties)]
+    return TensorBlock(array.reshape(sizes), samples, components, properties)
+
+
+Names = tuple[str, ...] | None
+# Up to so many samples and components, the labels of a shape are kept for the next array.
+_FEW = 1 << 10
+
+
+def _grids(
+    shape: tuple[int, ...], samples: Names, components: Names, properties: Names
+) -> tuple[Labels, tuple[Labels, ...], Labels]:
+    """Labels that count along every axis of an array."""
+    samples = ("sample",) if samples is None else samples
+    properties = ("property",) if properties is None else properties
+    between = len(shape) - len(samples) - len(properties)
+    if components is None:
+        components = tuple(f"component_{i + 1}" for i in range(between))
     if between < 0 or len(components) != between:
         raise ValueError(
-            f"an array of shape {tuple(array.shape)} has {array.ndim} axes, but there are "
+            f"an array of shape {shape} has {len(shape)} axes, but there are "
             f"{len(samples)} names for samples, {len(components)} for components and "
             f"{len(properties)} for properties"
         )
-    first, last = len(samples), array.ndim - len(properties)
-    rows, middle, columns = (
-        list(array.shape[a:b]) for a, b in ((0, first), (first, last), (last, None))
-    )
-    axes = [Labels.range(name, size) for name, size in zip(components, middle, strict=True)]
-    values = array.reshape((prod(rows), *middle, prod(columns)))
-    return TensorBlock(values, _grid(samples, rows), axes, _grid(properties, columns))
+    first, last = len(samples), len(shape) - len(properties)
+    middle = tuple(map(Labels.range, components, shape[first:last]))
+    return _grid(samples, shape[:first]), middle, _grid(properties, shape[last:])
 
 
-def _names(names: Sequence[str] | None, default: list[str]) -> list[str]:
-    if names is None:
-        return default
-    return [names] if isinstance(names, str) else list(names)
+_known_grids = lru_cache(maxsize=64)(_grids)
+
+
+def _names(names: Sequence[str] | None) -> Names:
+    return (names,) if isinstance(names, str) else names if names is None else tuple(names)
 
 
 def _grid(names: Sequence[str], sizes: Sequence[int]) -> Labels:

@@ -12,23 +12,32 @@ from nablatom import arrays
 from nablatom.arrays import Array
 from nablatom.block import TensorBlock
 from nablatom.labels import Labels, remembered
-from nablatom.operations.chain import Route, bilinear, elementwise, linear, pointwise, scatter
+from nablatom.operations.chain import (
+    Route,
+    bilinear,
+    linear,
+    once,
+    pointwise,
+    scaled,
+    scatter,
+    scatter_scaled,
+)
 
 __all__ = [
     "Groups",
-    "Means",
+    "Moments",
     "deviation",
     "groups_of",
     "mean_of_properties",
     "mean_of_samples",
-    "means_of_properties",
-    "means_of_samples",
+    "moments_of_properties",
+    "moments_of_samples",
     "property_weights",
     "reduced_labels",
     "sample_weights",
     "sum_of_properties",
+    "sum_of_samples",
     "variance",
-    "weighted",
 ]
 
 
@@ -154,24 +163,25 @@ def _checked_numbers(tensor: TensorBlock, weights: Any, axis: str, count: int) -
     return numbers
 
 
-# -- the rules -------------------------------------------------------------------------
+# -- sums and means --------------------------------------------------------------------
 
 
-def weighted(x: TensorBlock, w: TensorBlock | None) -> TensorBlock:
-    """``w x``: a constant factor for each sample, or a product of two things with gradients."""
+def sum_of_samples(x: TensorBlock, route: Route, w: TensorBlock | None) -> TensorBlock:
+    """``sum w x``: a constant factor for each sample, or a product of two with gradients."""
     if w is None:
-        return x
+        return scatter(x, route)
     if not w.has_any_gradient():
-        return _by_sample(lambda values, factor: values * factor, x, w.values)
+        return scatter(x, route, w.values.reshape(-1))
     x, w = _with_same_gradients(x, w), _with_same_gradients(w, x)
-    return bilinear(lambda a, b: a * b, x, w, components=x.components, properties=x.properties)
+    product = bilinear(lambda a, b: a * b, x, w, components=x.components, properties=x.properties)
+    return scatter(product, route)
 
 
 def mean_of_samples(x: TensorBlock, route: Route, w: TensorBlock | None) -> TensorBlock:
     """``sum w x / sum w`` over the samples that go together."""
-    total = scatter(weighted(x, w), route)
     if w is None or not w.has_any_gradient():
-        return _by_sample(lambda values, sums: values / sums, total, _sample_sums(x, route, w))
+        return scatter(x, route, _shares_of_samples(x, route, w))
+    total = sum_of_samples(x, route, w)
     weight = _shifted(scatter(w, route), groups_of(route).size == 0)
     weight = _with_same_gradients(weight, total)
     return pointwise(
@@ -184,39 +194,48 @@ def mean_of_samples(x: TensorBlock, route: Route, w: TensorBlock | None) -> Tens
     )
 
 
-def _sample_sums(x: TensorBlock, route: Route, w: TensorBlock | None) -> Array:
-    """``sum w`` of each group, or 1 if it is empty: the mean of nothing is zero."""
+def _shares_of_samples(x: TensorBlock, route: Route, w: TensorBlock | None) -> Array:
+    """``w / sum w`` of each sample."""
     groups = groups_of(route)
     if w is None:
-        number = arrays.constant(groups.at_least_one, like=x.values)
-        return number.reshape((-1, *[1] * (len(x.shape) - 1)))
-    sums = arrays.add_rows(w.values, route.rows, len(route.samples))
-    return sums + arrays.constant(groups.size == 0, like=sums).reshape((-1, *[1] * (sums.ndim - 1)))
+        return arrays.take(1 / arrays.constant(groups.at_least_one, like=x.values), route.rows)
+    weights = w.values.reshape(-1)
+    sums = arrays.add_rows(weights, route.rows, len(route.samples))
+    # a group without weight has no entries: any other number will do
+    sums = sums + arrays.constant(groups.size == 0, like=sums)
+    return weights / arrays.take(sums, route.rows)
 
 
 def sum_of_properties(x: TensorBlock, route: Route, w: Array | None) -> TensorBlock:
     """``sum w x`` over the properties that go together."""
-    groups = groups_of(route)
-
-    def summed(values: Array) -> Array:
-        return arrays.add_columns(values if w is None else values * w, route.rows, groups.columns)
-
-    return linear(summed, x, properties=route.samples)
+    return linear(_summed(route, w), x, properties=route.samples)
 
 
 def mean_of_properties(x: TensorBlock, route: Route, w: Array | None) -> TensorBlock:
     """``sum w x / sum w`` over the properties that go together."""
-    sums = _property_sums(x, route, w)
-    return linear(lambda values: values / sums, sum_of_properties(x, route, w))
+    return sum_of_properties(x, route, _shares_of_properties(x, route, w))
 
 
-def _property_sums(x: TensorBlock, route: Route, w: Array | None) -> Array:
-    """``sum w`` of each group, or 1 if it is empty."""
+def _shares_of_properties(x: TensorBlock, route: Route, w: Array | None) -> Array:
+    """``w / sum w`` of each property."""
     groups = groups_of(route)
     if w is None:
-        return arrays.constant(groups.at_least_one, like=x.values)
+        return arrays.take(1 / arrays.constant(groups.at_least_one, like=x.values), route.rows)
     sums = arrays.add_columns(w[None], route.rows, groups.columns)[0]
-    return sums + arrays.constant(groups.size == 0, like=sums)
+    sums = sums + arrays.constant(groups.size == 0, like=sums)
+    return w / arrays.take(sums, route.rows)
+
+
+def _summed(route: Route, factors: Array | None) -> Callable[[Array], Array]:
+    """What adds the columns that go together, each times its factor."""
+    columns = groups_of(route).columns
+    if factors is None:
+        return lambda x: arrays.add_columns(x, route.rows, columns)
+
+    def piece(x: Array) -> Array:
+        return arrays.add_columns(x * factors, route.rows, columns)
+
+    return lambda x: arrays.rowwise(lambda rows, _: piece(arrays.rows_of(x, rows)), len(x), x)
 
 
 class Groups(NamedTuple):
@@ -229,118 +248,117 @@ class Groups(NamedTuple):
 
 def groups_of(route: Route) -> Groups:
     """The groups that a route leads to."""
-    return _groups_of(route.samples, route)
+    if "groups" not in route.plans:
+        count = len(route.samples)
+        size = np.bincount(route.rows, minlength=count)
+        columns = arrays.columns(route.rows, count)
+        route.plans["groups"] = Groups(size, np.maximum(size, 1), columns)
+    groups: Groups = route.plans["groups"]
+    return groups
 
 
-@remembered
-def _groups_of(samples: Labels, route: Route) -> Groups:
-    size = np.bincount(route.rows, minlength=len(samples))
-    return Groups(size, np.maximum(size, 1), arrays.columns(route.rows, len(samples)))
+# -- variances ------------------------------------------------------------------------
 
 
-class Means(NamedTuple):
-    """How to average over the entries that go together."""
+class Moments(NamedTuple):
+    """How the entries of a block lie about the means of their groups."""
 
-    center: Callable[[Array], Array]
+    center: Array
     """The mean of each group."""
-    spread: Callable[[Array], Array]
-    """The number of its group for every entry."""
-    squares: Callable[[TensorBlock, Array], TensorBlock]
-    """The mean of the squares of the deviations from the mean, which are given."""
+    variance: Array
+    """The mean square of the deviations from it."""
     entries: NDArray[np.int64]
-    """How many entries a group has, in a shape that goes with the result."""
+    """How many entries a group has, in a shape that goes with the others."""
+    block: Callable[[Array, Callable[[], Array]], TensorBlock]
+    """The block of some values, functions of the variances; their slopes where they are needed.
+
+    The mean moves with the values too, but ``<x - c> dc`` is zero: the gradients of the mean,
+    which have rows for every pair of entries in a group, are never needed.
+    """
 
 
-def means_of_samples(x: TensorBlock, route: Route, weights: Any) -> Means:
-    """Means over the samples that go together."""
+def moments_of_samples(x: TensorBlock, route: Route, weights: Any) -> Moments:
+    """The moments of the samples that go together."""
     w = sample_weights(x, weights)
-    sums = _sample_sums(x, route, w)
+    shares = _shares_of_samples(x, route, w)
+    center = arrays.add_rows(x.values, route.rows, len(route.samples), shares)
 
-    def center(values: Array) -> Array:
-        values = values if w is None else values * w.values
-        return arrays.add_rows(values, route.rows, len(route.samples)) / sums
+    def deviations(rows: Any) -> Array:
+        return arrays.rows_of(x.values, rows) - arrays.take(center, route.rows[rows])
 
-    def squares(block: TensorBlock, off: Array) -> TensorBlock:
-        if w is not None and w.has_any_gradient():
-            return mean_of_samples(_squares(block, off, off), route, w)
-        share = arrays.take(1 / sums, route.rows)
-        return scatter(
-            _squares(block, off, off * (share if w is None else share * w.values)), route
+    def squares(rows: Any) -> Array:
+        off = deviations(rows)
+        return off * off * arrays.column(arrays.rows_of(shares, rows), off)
+
+    def block(values: Array, slopes: Callable[[], Array]) -> TensorBlock:
+        slopes_of_groups = once(slopes)
+
+        def slope(rows: Any) -> Array:
+            off = deviations(rows)
+            off = off * arrays.column(2 * arrays.rows_of(shares, rows), off)
+            return off * arrays.take(slopes_of_groups(), route.rows[rows])
+
+        return scatter_scaled(values, slope, x, route)
+
+    def with_moving_weights(values: Array, slopes: Callable[[], Array]) -> TensorBlock:
+        slopes_of_groups, off = once(slopes), deviations(slice(None))
+        squared = scaled(off * off, lambda rows: 2 * arrays.rows_of(off, rows), x)
+        mean = mean_of_samples(squared, route, w)
+        return scaled(values, lambda rows: arrays.rows_of(slopes_of_groups(), rows), mean)
+
+    variance = arrays.add_rows_of(squares, route.rows, len(route.samples), x.values)
+    entries = groups_of(route).size.reshape((-1, *[1] * (len(x.shape) - 1)))
+    moving = w is not None and w.has_any_gradient()
+    return Moments(center, variance, entries, with_moving_weights if moving else block)
+
+
+def moments_of_properties(x: TensorBlock, route: Route, weights: Any) -> Moments:
+    """The moments of the properties that go together."""
+    w = property_weights(x, weights)
+    shares = _shares_of_properties(x, route, w)
+    summed = _summed(route, None)
+    center = _summed(route, shares)(x.values)
+
+    def spread(groups: Array, rows: Any) -> Array:
+        return arrays.take(arrays.rows_of(groups, rows), route.rows, axis=-1)
+
+    def deviations(rows: Any) -> Array:
+        return arrays.rows_of(x.values, rows) - spread(center, rows)
+
+    def block(values: Array, slopes: Callable[[], Array]) -> TensorBlock:
+        slopes_of_groups = once(slopes)
+        return scaled(
+            values,
+            lambda rows: 2 * shares * deviations(rows) * spread(slopes_of_groups(), rows),
+            x,
+            then=summed,
+            properties=route.samples,
         )
 
-    entries = groups_of(route).size.reshape((-1, *[1] * (len(x.shape) - 1)))
-    return Means(center, lambda mean: arrays.take(mean, route.rows), squares, entries)
+    variance = arrays.rowwise(
+        lambda rows, _: summed(shares * deviations(rows) ** 2), len(x), x.values
+    )
+    return Moments(center, variance, groups_of(route).size, block)
 
 
-def means_of_properties(x: TensorBlock, route: Route, weights: Any) -> Means:
-    """Means over the properties that go together."""
-    w = property_weights(x, weights)
-    groups, sums = groups_of(route), _property_sums(x, route, w)
-
-    def center(values: Array) -> Array:
-        values = values if w is None else values * w
-        return arrays.add_columns(values, route.rows, groups.columns) / sums
-
-    def squares(block: TensorBlock, off: Array) -> TensorBlock:
-        share = arrays.take(1 / sums, route.rows)
-        shared = _squares(block, off, off * (share if w is None else share * w))
-        return sum_of_properties(shared, route, None)
-
-    return Means(center, lambda mean: arrays.take(mean, route.rows, axis=-1), squares, groups.size)
-
-
-def _squares(block: TensorBlock, off: Array, weighted: Array) -> TensorBlock:
-    """``w (x - c)^2`` from the deviations and the weighted ones, with ``c`` kept fixed.
-
-    The mean moves with the values too, but ``<x - c> dc`` is zero: its gradients, which have
-    rows for every pair of samples in a group, are never needed.
-    """
-    return elementwise(lambda _: off * weighted, lambda _: 2 * weighted, block)
-
-
-def variance(x: TensorBlock, means: Means) -> TensorBlock:
+def variance(moments: Moments) -> TensorBlock:
     """``<(x - <x>)^2>``."""
-    return means.squares(x, x.values - means.spread(means.center(x.values)))
+    values = moments.variance
+    return moments.block(values, lambda: arrays.filled(values.shape, 1, values))
 
 
-def deviation(x: TensorBlock, means: Means) -> TensorBlock:
+def deviation(moments: Moments) -> TensorBlock:
     """The root of the variance, whose slope at zero, where there is none, counts as zero.
 
     Zero is what rounding leaves: a mean of ``n`` equal numbers is off by up to ``n + 2`` times
     the precision, and a slope from that would be noise of order one.
     """
-    center = means.center(x.values)
-    squares = means.squares(x, x.values - means.spread(center))
-    xp = arrays.namespace(center)
-    rounding = xp.finfo(center.dtype).eps * arrays.constant(means.entries + 2, like=center)
-    spread = squares.values > (rounding * center) ** 2
-    # masked before the root as well: its own derivative at zero is infinite
-    root = xp.where(spread, squares.values, 1) ** 0.5
-    nothing = 0 * squares.values
-    return elementwise(
-        lambda _: xp.where(spread, root, nothing),
-        lambda _: xp.where(spread, 0.5 / root, nothing),
-        squares,
-    )
-
-
-def _by_sample(
-    function: Callable[[Array, Array], Array], block: TensorBlock, column: Array
-) -> TensorBlock:
-    """``function(x, c)``, linear in ``x``, with one constant for each sample.
-
-    ``column`` has shape ``(samples, 1, …, 1)``; gradients, and theirs, take the constant of the
-    sample they belong to.
-    """
-    gradients = {}
-    for name, gradient in block.gradients():
-        rows = gradient.samples.column("sample")
-        own = len(gradient.shape) - len(block.shape)
-        shape = (len(rows), *[1] * own, *column.shape[1:])
-        gradients[name] = _by_sample(function, gradient, arrays.take(column, rows).reshape(shape))
-    return TensorBlock.unchecked(
-        function(block.values, column), block.samples, block.components, block.properties, gradients
-    )
+    squares, center = moments.variance, moments.center
+    rounding = arrays.precision(center) * arrays.constant(moments.entries + 2, like=center) * center
+    spread = squares > rounding * rounding
+    # one is added where there is none: the derivative of a root at zero is infinite
+    root = (squares + ~spread) ** 0.5
+    return moments.block(root * spread, lambda: spread / (2 * root))
 
 
 def _shifted(block: TensorBlock, empty: Array) -> TensorBlock:

@@ -7,20 +7,19 @@ from typing import Any
 
 from nablatom.block import TensorBlock
 from nablatom.labels import Labels
-from nablatom.operations.chain import scatter
 from nablatom.operations.lift import blockwise
 from nablatom.operations.moments import (
     deviation,
     mean_of_properties,
     mean_of_samples,
-    means_of_properties,
-    means_of_samples,
+    moments_of_properties,
+    moments_of_samples,
     property_weights,
     reduced_labels,
     sample_weights,
     sum_of_properties,
+    sum_of_samples,
     variance,
-    weighted,
 )
 
 __all__ = [
@@ -92,7 +91,7 @@ def sum_over_samples(
     )
     """
     route = reduced_labels(tensor.samples, "sample", sample_names, groups)
-    return scatter(weighted(tensor, sample_weights(tensor, weights)), route)
+    return sum_of_samples(tensor, route, sample_weights(tensor, weights))
 
 
 @blockwise
@@ -151,7 +150,7 @@ def var_over_samples(
            [0.  ]])
     """
     route = reduced_labels(tensor.samples, "sample", sample_names, groups)
-    return variance(tensor, means_of_samples(tensor, route, weights))
+    return variance(moments_of_samples(tensor, route, weights))
 
 
 @blockwise
@@ -179,7 +178,7 @@ def std_over_samples(
            [0. ]])
     """
     route = reduced_labels(tensor.samples, "sample", sample_names, groups)
-    return deviation(tensor, means_of_samples(tensor, route, weights))
+    return deviation(moments_of_samples(tensor, route, weights))
 
 
 # -- over properties -------------------------------------------------------------------
@@ -283,7 +282,7 @@ def var_over_properties(
     array([[0.25, 0.  ]])
     """
     route = reduced_labels(tensor.properties, "property", property_names, groups)
-    return variance(tensor, means_of_properties(tensor, route, weights))
+    return variance(moments_of_properties(tensor, route, weights))
 
 
 @blockwise
@@ -311,4 +310,4 @@ def std_over_properties(
     array([[0.5, 0. ]])
     """
     route = reduced_labels(tensor.properties, "property", property_names, groups)
-    return deviation(tensor, means_of_properties(tensor, route, weights))
+    return deviation(moments_of_properties(tensor, route, weights))

@@ -10,7 +10,7 @@ import numpy as np
 from nablatom import arrays
 from nablatom.block import TensorBlock
 from nablatom.labels import Labels, Rows, checked_names, remembered
-from nablatom.operations.chain import Route, gather, linear
+from nablatom.operations.chain import Route, followed, gather, linear
 from nablatom.operations.lift import blockwise
 from nablatom.tensor import TensorMap
 from nablatom.tracing import traceable
@@ -107,7 +107,8 @@ def sort(tensor: Any, axes: str | Sequence[str] = "all", descending: bool = Fals
     """The same entries in lexicographic order of their labels.
 
     ``axes`` are some of ``"samples"``, ``"components"``, ``"properties"`` and, for maps,
-    ``"keys"``. Gradient rows are sorted with the samples.
+    ``"keys"``. Gradient rows are sorted with the samples. Components and properties that are in
+    order already cost nothing.
 
     Raises
     ------
@@ -120,43 +121,79 @@ def sort(tensor: Any, axes: str | Sequence[str] = "all", descending: bool = Fals
             raise ValueError(f"axes are {', '.join(_AXES)} or all, got {axis!r}")
     result = _sorted(tensor, chosen, descending)
     if isinstance(tensor, TensorMap) and "keys" in chosen:
-        order = _order(tensor.keys, descending)
-        return _chosen_blocks(result, tensor.keys.take(order), order.tolist())
+        keys = _in_order(tensor.keys, descending)
+        return _chosen_blocks(result, keys.samples, keys.rows.tolist())
     return result
 
 
 @blockwise
 def _sorted(a: TensorBlock, axes: list[str], descending: bool) -> TensorBlock:
     if "samples" in axes:
-        a = _sorted_samples(a, descending)
+        a = _sorted_samples(a, _in_order(a.samples, descending), descending)
     if "components" in axes:
         a = _sorted_components(a, descending)
     if "properties" in axes:
-        order = _order(a.properties, descending)
-        a = linear(lambda x: arrays.take(x, order, axis=-1), a, properties=a.properties.take(order))
+        a = _sorted_properties(a, descending)
     return a
+
+
+@remembered
+def _in_order(labels: Labels, descending: bool) -> Route:
+    """The entries of labels, sorted."""
+    rows = _order(labels, descending)
+    return Route(labels.take(rows), rows)
+
+
+@remembered
+def _in_order_with_samples(samples: Labels, route: Route, descending: bool) -> Route:
+    """Gradient samples, sorted once the samples of the values are."""
+    moved = followed(samples, route)
+    order = _order(moved.samples, descending)
+    return Route(moved.samples.take(order), moved.rows[order])
 
 
 def _order(labels: Labels, descending: bool) -> Rows:
     return labels.order()[::-1] if descending else labels.order()
 
 
-def _sorted_samples(a: TensorBlock, descending: bool) -> TensorBlock:
-    order = _order(a.samples, descending)
-    a = gather(a, Route(a.samples.take(order), order))
-    gradients = {name: _sorted_samples(g, descending) for name, g in a.gradients()}
-    return TensorBlock.unchecked(a.values, a.samples, a.components, a.properties, gradients)
+def _sorted_samples(a: TensorBlock, route: Route, descending: bool) -> TensorBlock:
+    gradients = {
+        name: _sorted_samples(g, _in_order_with_samples(g.samples, route, descending), descending)
+        for name, g in a.gradients()
+    }
+    values = arrays.take(a.values, route.rows)
+    return TensorBlock.unchecked(values, route.samples, a.components, a.properties, gradients)
 
 
 def _sorted_components(a: TensorBlock, descending: bool) -> TensorBlock:
     """The components of the values and, in their gradients, the parameter's own too."""
-    values = a.values
-    orders = [_order(component, descending) for component in a.components]
-    for axis, order in enumerate(orders, start=1):
-        values = arrays.take(values, order, axis=axis)
-    components = [c.take(order) for c, order in zip(a.components, orders, strict=True)]
+    if not a.components and not a.has_any_gradient():
+        return a
+    values, components = a.values, []
+    for axis, component in enumerate(a.components, start=1):
+        route = _in_order(component, descending)
+        if not _is_whole(route):
+            values = arrays.take(values, route.rows, axis=axis)
+        components.append(route.samples)
     gradients = {name: _sorted_components(g, descending) for name, g in a.gradients()}
     return TensorBlock.unchecked(values, a.samples, components, a.properties, gradients)
+
+
+def _sorted_properties(a: TensorBlock, descending: bool) -> TensorBlock:
+    route = _in_order(a.properties, descending)
+    if _is_whole(route):
+        return a
+    return linear(lambda x: arrays.take(x, route.rows, axis=-1), a, properties=route.samples)
+
+
+@remembered
+def _is_whole_of(labels: Labels, route: Route) -> bool:
+    return bool((route.rows == np.arange(len(labels))).all())
+
+
+def _is_whole(route: Route) -> bool:
+    """Whether every entry stays where it is, and can be shared."""
+    return _is_whole_of(route.samples, route)
 
 
 @blockwise
