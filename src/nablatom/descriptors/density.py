@@ -18,6 +18,8 @@ MEMBERS = 64
 class Density(Protocol):
     """A smooth function of the distance, as a sum of Gaussians."""
 
+    def __hash__(self) -> int: ...
+
     def gaussians(self) -> tuple[Array, Array]:
         """Weights ``w`` and exponents ``a`` of ``g(r) = sum w exp(-a r²)``."""
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import ase
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from nablatom.descriptors.cutoff import Cutoff
 from nablatom.descriptors.density import Delta, Density, Gaussian
-from nablatom.descriptors.explicit import Structures, frames_of
+from nablatom.descriptors.explicit import Derivatives, Structures, frames_of
 from nablatom.descriptors.kernels_index import Places, find_places
 from nablatom.descriptors.kernels_pair import Basis, harmonic_factors, padded
 from nablatom.descriptors.neighborhoods import Neighborhoods, neighborhoods
@@ -24,7 +24,10 @@ from nablatom.descriptors.storage import Storage, Workspace, check_gradients
 from nablatom.labels import Labels
 from nablatom.tensor import TensorMap
 
-__all__ = ["DensityCalculator", "Derivatives", "Layout"]
+if TYPE_CHECKING:
+    from nablatom.descriptors.torch_function import TorchCalculator
+
+__all__ = ["DensityCalculator", "Layout"]
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -40,21 +43,6 @@ DENSITY = Gaussian(0.3)
 
 PIECES = 32  # of the atoms, for a progress bar
 SHARE = 4  # pieces for each thread, so that none waits long for another
-
-
-class Derivatives(NamedTuple):
-    """Derivatives of one number by everything that can move, or directions to move in.
-
-    Attributes
-    ----------
-    positions : (atoms, 3)
-        Of all structures after each other.
-    strain, cell : (structures, 3, 3)
-    """
-
-    positions: Array
-    strain: Array
-    cell: Array
 
 
 class Layout(NamedTuple):
@@ -209,6 +197,12 @@ class DensityCalculator(ABC):
 
         _run(piece, hoods, threads, None)
         return self._tensor(storage, names, columns)
+
+    def torch(self, *, second_derivatives: bool = True) -> "TorchCalculator":
+        """The calculator for torch tensors: see `TorchCalculator`."""
+        from nablatom.descriptors.torch_function import TorchCalculator
+
+        return TorchCalculator(self, second_derivatives=second_derivatives)
 
     # -- what a descriptor says of itself ----------------------------------------------
 
@@ -367,7 +361,7 @@ def matching(
 def _basis(calculator: DensityCalculator, chosen: tuple[bool, ...] | None) -> Basis:
     radial, cutoff, scaling = calculator.radial, calculator.cutoff, calculator.scaling
     max_angular, center_weight = calculator._largest_angular, calculator.center_weight
-    table = radial_table(radial, calculator.density, cutoff.radius, max_angular)  # type: ignore[arg-type]
+    table = radial_table(radial, calculator.density, cutoff.radius, max_angular)
     columns = np.arange(radial.size) if chosen is None else np.flatnonzero(chosen)
     knots, width = len(table.values), padded(len(columns))
     values = np.zeros((knots, 3, max_angular + 1, width))

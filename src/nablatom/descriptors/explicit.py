@@ -1,26 +1,49 @@
 """Calculators that store their gradients: what they take, and what of it is wanted."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import ase
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from nablatom.block import TensorBlock
-from nablatom.labels import Labels
+from nablatom.labels import Labels, LabelsEntry
 from nablatom.operations import filter_blocks, slice
 from nablatom.systems.structures import read_structures
 from nablatom.tensor import TensorMap
 
-__all__ = ["Explicit", "Structures", "chosen", "frames_of"]
+if TYPE_CHECKING:
+    from nablatom.descriptors.torch_function import TorchCalculator
+
+__all__ = ["Derivatives", "Explicit", "Structures", "chosen", "frames_of"]
 
 Structure: TypeAlias = ase.Atoms | str | Path | Mapping[str, object]
 Structures: TypeAlias = Structure | Sequence[Structure]
-Progress: TypeAlias = Callable[[Sequence[int]], Iterable[int]]
+
+Array = NDArray[np.float64]
 
 PARAMETERS = ("positions", "strain", "cell")
+
+
+class Derivatives(NamedTuple):
+    """Derivatives of one number by everything that can move.
+
+    Attributes
+    ----------
+    positions : (atoms, 3)
+        Of all structures after each other.
+    strain, cell : (structures, 3, 3)
+    """
+
+    positions: Array
+    strain: Array
+    cell: Array
 
 
 class Explicit(ABC):
@@ -66,6 +89,77 @@ class Explicit(ABC):
         tensor = self.tensor(frames, tuple(gradients))
         tensor = chosen(tensor, samples=samples, properties=properties, keys=keys)
         return tensor if dtype == "float64" else _cast(tensor, dtype)
+
+    def vjp(self, structures: Structures, cotangents: TensorMap) -> Derivatives:
+        """Derivatives of ``sum cotangents * tensor``, from the stored gradients.
+
+        Parameters
+        ----------
+        cotangents
+            Keys, samples and properties of the tensor, or of some of its blocks.
+
+        Raises
+        ------
+        ValueError
+            The cotangents are not of the tensor of these structures.
+        """
+        frames = frames_of(structures)
+        tensor = self(frames, PARAMETERS)
+        first = _first_atoms(frames)
+        total = Derivatives(np.zeros((sum(map(len, frames)), 3)), *np.zeros((2, len(frames), 3, 3)))
+        for key, cotangent in cotangents.items():
+            block = _counterpart(tensor, cotangents, key)
+            weights = np.asarray(cotangent.values, dtype=np.float64)
+            for name in PARAMETERS:
+                gradient = block.gradient(name)
+                sample = gradient.samples.column("sample")
+                pulled = _contracted(gradient, weights[sample])
+                system = block.samples.column("system")[sample]
+                rows = system
+                if name == "positions":
+                    rows = first[system] + gradient.samples.column("atom")
+                np.add.at(getattr(total, name), rows, pulled)
+        return total
+
+    def jvp(self, structures: Structures, tangents: Mapping[str, ArrayLike]) -> TensorMap:
+        """How fast the tensor changes when structures change along a direction.
+
+        Parameters
+        ----------
+        tangents
+            Any of positions, (atoms, 3) for the atoms of all structures after each other,
+            strain and cell, (structures, 3, 3): the rates of change.
+
+        Raises
+        ------
+        ValueError
+            A tangent is unknown, or of another shape.
+        """
+        frames = frames_of(structures)
+        given = _checked(tangents, frames)
+        tensor = self(frames, tuple(given))
+        first = _first_atoms(frames)
+        blocks = []
+        for block in tensor.blocks():
+            values = np.zeros(block.shape)
+            for name, tangent in given.items():
+                gradient = block.gradient(name)
+                sample = gradient.samples.column("sample")
+                rows = block.samples.column("system")[sample]
+                if name == "positions":
+                    rows = first[rows] + gradient.samples.column("atom")
+                axes = "ra,ra...->r..." if name == "positions" else "rab,rab...->r..."
+                np.add.at(values, sample, np.einsum(axes, tangent[rows], gradient.values))
+            blocks.append(
+                TensorBlock.unchecked(values, block.samples, block.components, block.properties)
+            )
+        return TensorMap.unchecked(tensor.keys, blocks)
+
+    def torch(self, *, second_derivatives: bool = True) -> TorchCalculator:
+        """The calculator for torch tensors: see `TorchCalculator`."""
+        from nablatom.descriptors.torch_function import TorchCalculator
+
+        return TorchCalculator(self, second_derivatives=second_derivatives)
 
     @abstractmethod
     def tensor(self, frames: Sequence[ase.Atoms], gradients: tuple[str, ...]) -> TensorMap:
@@ -118,6 +212,54 @@ def chosen(
     if properties is not None:
         tensor = slice(tensor, "properties", properties)
     return tensor
+
+
+def _first_atoms(frames: Sequence[ase.Atoms]) -> NDArray[np.int64]:
+    """Where the atoms of each structure begin."""
+    counts = np.array([len(frame) for frame in frames])
+    return np.cumsum(counts) - counts
+
+
+def _contracted(gradient: TensorBlock, weights: Array) -> Array:
+    """Sum over the components and properties of the values, (rows, the parameter's own axes)."""
+    own = gradient.values.ndim - weights.ndim
+    size = prod(weights.shape[1:])
+    tangents = np.asarray(gradient.values).reshape(len(gradient), 3**own, size)
+    flat = tangents @ weights.reshape(len(weights), size, 1)
+    return flat.reshape(len(gradient), *(3 for _ in range(own)))
+
+
+def _counterpart(tensor: TensorMap, cotangents: TensorMap, key: LabelsEntry) -> TensorBlock:
+    """The block that a block of cotangents belongs to."""
+    position = None
+    if cotangents.keys.names == tensor.keys.names:
+        position = tensor.keys.position(key)
+    if position is None:
+        raise ValueError(
+            f"cotangents have a block {key.print()}, which the tensor of these structures has "
+            f"not; its keys are {', '.join(tensor.keys.names)}"
+        )
+    block, given = tensor.block_by_id(position), cotangents.block(key)
+    if (block.samples, block.properties) != (given.samples, given.properties):
+        raise ValueError(
+            f"cotangents of block {key.print()} have other samples or properties than the tensor "
+            "of these structures; compute it with the same structures"
+        )
+    return block
+
+
+def _checked(tangents: Mapping[str, ArrayLike], frames: Sequence[ase.Atoms]) -> dict[str, Array]:
+    atoms = sum(map(len, frames))
+    shapes = {"positions": (atoms, 3), **dict.fromkeys(("strain", "cell"), (len(frames), 3, 3))}
+    given = {name: np.asarray(tangent, dtype=np.float64) for name, tangent in tangents.items()}
+    for name, tangent in given.items():
+        if name not in shapes:
+            raise ValueError(f"no tangent of {name!r}; choose from {', '.join(PARAMETERS)}")
+        if tangent.shape != shapes[name]:
+            raise ValueError(
+                f"the tangent of {name} has shape {tangent.shape}, expected {shapes[name]}"
+            )
+    return given
 
 
 def _cast(tensor: TensorMap, dtype: str) -> TensorMap:

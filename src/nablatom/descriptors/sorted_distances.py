@@ -15,7 +15,7 @@ from nablatom.labels import Labels
 from nablatom.systems.pairs import PairSum
 from nablatom.tensor import TensorMap
 
-__all__ = ["SortedDistances"]
+__all__ = ["SortedDistances", "places"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -81,7 +81,7 @@ class SortedDistances(Explicit):
         self, atoms: Surroundings, rows: Rows, samples: Labels, gradients: tuple[str, ...]
     ) -> TensorBlock:
         r = atoms.pairs.distance[rows]
-        place = _place(atoms.center[rows], r)
+        place = places(atoms.center[rows], r)
         near = place < self.max_neighbors
         rows, r, place = rows[near], r[near], place[near]
         values = np.zeros((len(rows), self.max_neighbors))
@@ -95,7 +95,7 @@ class SortedDistances(Explicit):
         return block
 
 
-def _place(center: Rows, r: Array) -> Rows:
+def places(center: Rows, r: Array) -> Rows:
     """Which of the neighbors of its center a pair is, from the nearest on."""
     order = np.lexsort((r, center))
     ordered = center[order]

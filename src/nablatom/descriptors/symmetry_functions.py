@@ -22,7 +22,7 @@ from nablatom.labels import Labels
 from nablatom.systems.pairs import Pairs, PairSum
 from nablatom.tensor import TensorMap
 
-__all__ = ["G2", "G4", "G5", "AtomicSymmetryFunctions"]
+__all__ = ["G2", "G4", "G5", "AtomicSymmetryFunctions", "triples"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -149,7 +149,7 @@ class AtomicSymmetryFunctions(Explicit):
         if len(chosen) == 0:
             return
         functions = [one for one in self.functions if isinstance(one, Angular)]
-        first, second = _triples(atoms.center)
+        first, second = triples(atoms.center)
         center, neighbor = atoms.types_of_pairs()
         both = np.sort(np.stack([neighbor[first], neighbor[second]], axis=1), axis=1)
         types = np.column_stack([center[first], both])
@@ -175,7 +175,7 @@ def _radial_terms(pairs: Pairs, functions: Sequence[G2], cutoff: Cutoff) -> tupl
     return gaussian * f[:, None], (pairs.vector / r[:, None])[:, :, None] * along[:, None, :]
 
 
-def _triples(center: Rows) -> tuple[Rows, Rows]:
+def triples(center: Rows) -> tuple[Rows, Rows]:
     """All pairs of pairs of the same center, whose pairs stand together."""
     count = len(center)
     later = np.searchsorted(center, center, side="right") - np.arange(count) - 1
