@@ -311,8 +311,10 @@ class DensityCalculator(ABC):
         names: Sequence[Found],
         cotangents: TensorMap,
     ) -> Array:
-        """The values of a tensor in the order of the storage; zero where it has no block."""
-        flat = np.zeros(len(storage.values))
+        """The values of a tensor where the storage has its own; zero where there is no block."""
+        memory = storage.memory["values"]
+        for array in memory.arrays:
+            array.fill(0.0)
         labels, columns = storage.labels(), self._columns(None)
         known = {key: place for place, key in names}
         for entry, block in cotangents.items():
@@ -329,10 +331,8 @@ class DensityCalculator(ABC):
                     f"cotangents of block {entry.print()} have other samples or properties than "
                     "the descriptor of these structures; compute it with the same structures"
                 )
-            start = int(storage.offsets[0, *place])
-            values = np.asarray(block.values, dtype=np.float64)
-            flat[start : start + values.size] = values.ravel()
-        return flat
+            own.values[...] = block.values
+        return memory.base
 
 
 def matching(

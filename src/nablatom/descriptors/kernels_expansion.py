@@ -38,9 +38,9 @@ def expand(
 ) -> None:
     """Write values and gradients of the centers from ``first`` to ``last``.
 
-    ``offsets`` : (2, types, types, max_angular + 1), where the values and the ``positions``
-    gradient of each block start, or -1; ``wants``: which of the three gradients. The arrays
-    hold all blocks after each other.
+    ``offsets`` : (4, types, types, max_angular + 1), where each block of values and of the
+    gradients starts, counted from the array that is given, or -1; ``wants``: which of the
+    three gradients.
     """
     types = around.segment.shape[1] - 1
     size, width, angular = basis.size, len(basis.center), offsets.shape[3]
@@ -104,11 +104,11 @@ def expand(
             for b in range(3):
                 if wants[1]:
                     _write_third(
-                        strain, offsets[0, c, a], sample, b, tensor[b], angular, size, width
+                        strain, offsets[2, c, a], sample, b, tensor[b], angular, size, width
                     )
                 if wants[2]:
                     _write_third(
-                        cell, offsets[0, c, a], sample, b, stretch[b], angular, size, width
+                        cell, offsets[3, c, a], sample, b, stretch[b], angular, size, width
                     )
 
 
@@ -201,7 +201,7 @@ def _write_third(
     for l in range(angular):
         if starts[l] >= 0:
             rows = 3 * (2 * l + 1)
-            at = 9 * starts[l] + (3 * sample + a) * rows * size
+            at = starts[l] + (3 * sample + a) * rows * size
             _copy(target, at, source, 3 * l * l * width, rows, size, width)
 
 

@@ -65,8 +65,9 @@ def spectrum(
 ) -> None:
     """Write values and gradients of the centers from ``first`` to ``last``.
 
-    ``offsets`` : (2, types, groups, 2), where the values and the ``positions`` gradient of each
-    block start, or -1; the second part of a group of one type is its radial spectrum.
+    ``offsets`` : (4, types, groups, 2), where each block of values and of the gradients starts,
+    counted from the array that is given, or -1; the second part of a group of one type is its
+    radial spectrum.
     """
     types = around.segment.shape[1] - 1
     size, width, angular = basis.size, len(basis.center), basis.harmonics.shape[1]
@@ -126,11 +127,11 @@ def spectrum(
                 for d in range(3):
                     if wants[1]:
                         _product_rows(row, kappa, density, tensor, a, b, d, size, width, numbers)
-                        at = 9 * value_at + 3 * d * len(index)
+                        at = offsets[2, c, g, 0] + (9 * sample + 3 * d) * len(index)
                         _put(strain, at, row, 3, numbers, index, weights, choice.whole)
                     if wants[2]:
                         _product_rows(row, kappa, density, stretch, a, b, d, size, width, numbers)
-                        at = 9 * value_at + 3 * d * len(index)
+                        at = offsets[3, c, g, 0] + (9 * sample + 3 * d) * len(index)
                         _put(cell, at, row, 3, numbers, index, weights, choice.whole)
                 if wants[0]:
                     _own_rows(row, kappa, density, own, a, b, size, width, numbers)
@@ -201,11 +202,25 @@ def spectrum(
                 value_at += sample * len(choice.radial)
                 _pick(values, value_at, density[a], 1, width, choice.radial)
                 for d in range(3):
-                    at = 9 * value_at + 3 * d * len(choice.radial)
+                    at = (9 * sample + 3 * d) * len(choice.radial)
                     if wants[1]:
-                        _pick(strain, at, tensor[3 * a + d], 3, width, choice.radial)
+                        _pick(
+                            strain,
+                            offsets[2, c, g, 1] + at,
+                            tensor[3 * a + d],
+                            3,
+                            width,
+                            choice.radial,
+                        )
                     if wants[2]:
-                        _pick(cell, at, stretch[3 * a + d], 3, width, choice.radial)
+                        _pick(
+                            cell,
+                            offsets[3, c, g, 1] + at,
+                            stretch[3 * a + d],
+                            3,
+                            width,
+                            choice.radial,
+                        )
                 if wants[0]:
                     at = row_at + places.own[i, g] * 3 * len(choice.radial)
                     _pick(positions, at, own[a], 3, width, choice.radial)

@@ -1,7 +1,9 @@
 """Memory of results: one array for all values, one for each gradient, cut into blocks."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ Integers = NDArray[np.int64]
 Numbers = NDArray[Any]
 
 LINE = 64  # bytes that processors move between memory and caches
+# Bytes up to which the C library keeps memory that was freed, and need not ask the system again.
+HEAP = 30_000_000
 
 
 def check_gradients(gradients: Sequence[str]) -> None:
@@ -68,6 +72,72 @@ class Workspace:
 
 
 @dataclass(frozen=True, eq=False)
+class Memory:
+    """Blocks of numbers, several in one array, as long as it does not get too large.
+
+    Attributes
+    ----------
+    arrays
+        All that is there.
+    base
+        The one with the lowest address; this is what kernels get.
+    offsets
+        Where each block starts, counted in numbers from there, or -1. What lies in another
+        array is beyond the end of the base: kernels go by address.
+    places : (2, …)
+        Which array each block is in, and where in it.
+    """
+
+    arrays: list[Numbers]
+    base: Numbers
+    offsets: Integers
+    places: Integers
+
+    @staticmethod
+    def of(
+        sizes: Integers,
+        wanted: NDArray[np.bool_],
+        name: str,
+        workspace: Workspace,
+        dtype: DTypeLike,
+    ) -> "Memory":
+        """Memory for wanted blocks with so many numbers."""
+        limit = HEAP // np.dtype(dtype).itemsize
+        ends = np.cumsum(sizes.ravel())
+        chunk, start = np.zeros_like(ends), ends - sizes.ravel()
+        if len(ends) and ends[-1] > limit:
+            chunk, start = _packed(sizes.ravel(), limit)
+        counts = np.zeros(int(chunk.max(initial=0)) + 1, np.int64)
+        np.maximum.at(counts, chunk, start + sizes.ravel())
+        arrays = [
+            workspace.array(f"{name} {k}", count, dtype) for k, count in enumerate(counts.tolist())
+        ]
+        addresses = np.array([array.ctypes.data for array in arrays], np.int64)
+        lowest = int(np.argmin(addresses))
+        distances = (addresses - addresses[lowest]) // np.dtype(dtype).itemsize
+        offsets = np.where(wanted.ravel(), distances[chunk] + start, -1)
+        places = np.stack([chunk, start]).reshape(2, *sizes.shape)
+        return Memory(arrays, arrays[lowest], offsets.reshape(sizes.shape), places)
+
+    def cut(self, place: tuple[int, int, int], *shape: int) -> Numbers:
+        """The block at this place."""
+        chunk, start = self.places[:, *place].tolist()
+        return self.arrays[chunk][start : start + math.prod(shape)].reshape(shape)
+
+
+def _packed(sizes: Integers, limit: int) -> tuple[Integers, Integers]:
+    """Which array each block goes to, and where, when none may get larger than a limit."""
+    chunk, start = np.empty_like(sizes), np.empty_like(sizes)
+    k = used = 0
+    for block, size in enumerate(sizes.tolist()):
+        if used and used + size > limit:
+            k, used = k + 1, 0
+        chunk[block], start[block] = k, used
+        used += size
+    return chunk, start
+
+
+@dataclass(frozen=True, eq=False)
 class Storage:
     """Where a kernel writes, and the blocks that it fills.
 
@@ -75,22 +145,14 @@ class Storage:
     ----------
     hoods, places
         What the rows are.
-    widths : (parts,)
-        Numbers in a row of values, of each part that makes a block of a center type and group.
-    offsets : (2, types, groups, parts)
-        Start of the values and of the ``positions`` gradient of each block; -1 without one.
-    values, positions, strain, cell
-        Memory of all blocks together, empty for gradients that nobody asked for.
+    memory
+        Of the values and of each gradient; next to nothing for gradients that nobody wants.
     """
 
     hoods: Neighborhoods
     places: Places
-    offsets: Integers
     gradients: tuple[str, ...]
-    values: Numbers
-    positions: Numbers
-    strain: Numbers
-    cell: Numbers
+    memory: dict[str, Memory]
 
     @staticmethod
     def of(
@@ -102,23 +164,34 @@ class Storage:
         workspace: Workspace | None,
         dtype: DTypeLike,
     ) -> "Storage":
-        """Memory for the wanted blocks, (types, groups, parts), one after the other."""
+        """Memory for the wanted blocks, (types, groups, parts).
+
+        ``widths`` : (groups, parts), the numbers in a row of values.
+        """
         check_gradients(gradients)
         dtype = np.dtype(dtype)
         if dtype not in (np.dtype(np.float64), np.dtype(np.float32)):
             raise ValueError(f"values are float64 or float32, got {dtype}")
-        workspace = workspace or Workspace()
-        sizes = np.stack([places.samples, 3 * places.rows])[..., None] * widths * wanted
-        ends = np.cumsum(sizes.reshape(2, -1), axis=1)
-        offsets = np.where(wanted, ends.reshape(sizes.shape) - sizes, -1)
-        total, rows = (ends[:, -1] if ends.shape[1] else np.zeros(2, np.int64)).tolist()
-        counts = {"positions": rows, "strain": 9 * total, "cell": 9 * total}
-        arrays = {
-            name: workspace.array(name, count if name in gradients else 0, dtype)
-            for name, count in counts.items()
+        workspace = Workspace() if workspace is None else workspace
+        values = places.samples[..., None] * widths * wanted
+        sizes = {
+            "values": values,
+            "positions": 3 * places.rows[..., None] * widths * wanted,
+            "strain": 9 * values,
+            "cell": 9 * values,
         }
-        values = workspace.array("values", total, dtype)
-        return Storage(hoods, places, offsets, tuple(gradients), values, **arrays)
+        memory = {
+            name: Memory.of(
+                size if name in ("values", *gradients) else 0 * size, wanted, name, workspace, dtype
+            )
+            for name, size in sizes.items()
+        }
+        return Storage(hoods, places, tuple(gradients), memory)
+
+    @cached_property
+    def offsets(self) -> Integers:
+        """Start of each block of values and of the gradients, (4, types, groups, parts)."""
+        return np.stack([memory.offsets for memory in self.memory.values()])
 
     @property
     def wants(self) -> tuple[bool, bool, bool]:
@@ -126,9 +199,15 @@ class Storage:
         return "positions" in self.gradients, "strain" in self.gradients, "cell" in self.gradients
 
     @property
+    def values(self) -> Numbers:
+        """What a kernel writes the values to."""
+        return self.memory["values"].base
+
+    @property
     def arrays(self) -> tuple[Numbers, Numbers, Numbers, Numbers]:
         """What a kernel writes to."""
-        return self.values, self.positions, self.strain, self.cell
+        values, positions, strain, cell = (memory.base for memory in self.memory.values())
+        return values, positions, strain, cell
 
     def labels(self) -> dict[tuple[int, int], tuple[Labels, Labels, Labels]]:
         """Samples of values, ``positions`` and other gradients, of each center type and group."""
@@ -155,20 +234,12 @@ class Storage:
         """The block of a center type, group and part."""
         samples, rows, every = labels
         axes = (*map(len, components), len(properties))
-        start, row = self.offsets[:, *place].tolist()
-
-        def cut(array: Numbers, start: int, *shape: int) -> Numbers:
-            shape = (*shape, *axes)
-            return array[start : start + int(np.prod(shape))].reshape(shape)
-
-        n = len(samples)
         gradients = {}
         for name in self.gradients:
-            if name == "positions":
-                values, of = cut(self.positions, row, len(rows), 3), rows
-            else:
-                values, of = cut(getattr(self, name), 9 * start, n, 3, 3), every
-            own = (*PARAMETERS[name], *components)
-            gradients[name] = TensorBlock.unchecked(values, of, own, properties)
-        values = cut(self.values, start, n)
+            of, own = (rows, (3,)) if name == "positions" else (every, (3, 3))
+            values = self.memory[name].cut(place, len(of), *own, *axes)
+            gradients[name] = TensorBlock.unchecked(
+                values, of, (*PARAMETERS[name], *components), properties
+            )
+        values = self.memory["values"].cut(place, len(samples), *axes)
         return TensorBlock.unchecked(values, samples, components, properties, gradients)
