@@ -22,6 +22,7 @@ from benchmarks.operations import LARGE_LABELS, LARGE_OPERATIONS, OPERATIONS
 from benchmarks.partial_forces import LARGE_PARTIAL_FORCES, PARTIAL_FORCES
 from benchmarks.processes import command_line, import_time, resident_memory
 from benchmarks.report import HEADER, bandwidths, heading, row, setting, write_json
+from benchmarks.response import RESPONSES
 from benchmarks.training import LOADING, TRAINING
 
 __all__ = ["main"]
@@ -39,6 +40,7 @@ DUELS: dict[str, Duels] = {
     "descriptors": DESCRIPTORS,
     "partial-forces": PARTIAL_FORCES,
     "partial-forces-large": LARGE_PARTIAL_FORCES,
+    "responses": RESPONSES,
 }
 PROCESSES = {"import": import_time, "help": command_line, "memory": resident_memory}
 
