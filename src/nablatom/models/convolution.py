@@ -162,7 +162,7 @@ class Convolution(torch.nn.Module):
 
     def _received(self, sent: dict[int, torch.Tensor], edges: Edges) -> Features:
         """Messages summed over the slots of each row: (rows, 2l + 1, columns)."""
-        rows = len(edges.table.slots)
+        rows, width = edges.table.slots.shape
         near = {l: x.index_select(0, edges.neighbors) for l, x in sent.items()}
         weights = self.radial(edges.radial).split_with_sizes([p.width for p in self.paths], -1)
         angular = edges.harmonics @ self.coupling
@@ -170,8 +170,9 @@ class Convolution(torch.nn.Module):
         received: dict[str, list[torch.Tensor]] = {}
         for path, weight, matrix in zip(self.paths, weights, coupled, strict=True):
             x = near[path.l1].narrow(-1, path.start, path.width) * weight[:, None]
-            matrix = matrix.reshape(rows, -1, 2 * path.l3 + 1).transpose(1, 2)
-            x = matrix @ x.view(rows, -1, path.width)  # (rows, 2 l3 + 1, columns)
+            summed = width * (2 * path.l1 + 1)  # neighbors and components together
+            matrix = matrix.reshape(rows, summed, 2 * path.l3 + 1).transpose(1, 2)
+            x = matrix @ x.view(rows, summed, path.width)  # (rows, 2 l3 + 1, columns)
             parts = x.split_with_sizes(path.sizes, -1)
             for target, part in zip(path.targets, parts, strict=True):
                 received.setdefault(target, []).append(part)
