@@ -13,6 +13,7 @@ from nablatom.cli.demo import demo
 from nablatom.cli.errors import Reported
 from nablatom.cli.evaluate import evaluate
 from nablatom.cli.fit import fit
+from nablatom.cli.forces import forces
 from nablatom.cli.show import show
 
 __all__ = ["app", "main"]
@@ -30,6 +31,7 @@ app.command("demo")(demo)
 app.command("compute")(compute)
 app.command("fit")(fit)
 app.command("eval")(evaluate)
+app.command("forces")(forces)
 app.command("show")(show)
 app.command("convert")(convert)
 

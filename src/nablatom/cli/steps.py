@@ -24,6 +24,7 @@ __all__ = [
     "parts_of",
     "predict",
     "read_checked",
+    "renumbered",
 ]
 
 BATCH = 16
@@ -58,7 +59,7 @@ def descriptor_of(
 ) -> TensorMap:
     """The descriptor of all structures."""
     parts = [
-        _renumbered(calculator(structures[start : start + BATCH], gradients=gradients), start)
+        renumbered(calculator(structures[start : start + BATCH], gradients=gradients), start)
         for start in terminal.track(range(0, len(structures), BATCH), name="descriptor")
     ]
     return join(parts, "samples", different_keys="union") if len(parts) > 1 else parts[0]
@@ -67,7 +68,7 @@ def descriptor_of(
 def predict(model: LinearModel, structures: Sequence[ase.Atoms], terminal: Terminal) -> TensorMap:
     """Energies of all structures, with ``positions`` and ``strain`` gradients."""
     parts = [
-        _renumbered(model(structures[start : start + BATCH]), start)
+        renumbered(model(structures[start : start + BATCH]), start)
         for start in terminal.track(range(0, len(structures), BATCH), name="prediction")
     ]
     return join(parts, "samples") if len(parts) > 1 else parts[0]
@@ -131,7 +132,7 @@ def describe(tensor: TensorMap, path: Path) -> dict[str, object]:
     }
 
 
-def _renumbered(tensor: TensorMap, first: int) -> TensorMap:
+def renumbered(tensor: TensorMap, first: int) -> TensorMap:
     """The tensor of a batch, with systems counted from ``first``."""
     blocks = [_renumbered_block(block, first) for block in tensor.blocks()]
     return TensorMap.unchecked(tensor.keys, blocks, dict(tensor.info()))

@@ -1,0 +1,95 @@
+"""``nablatom forces``: energies of structures by a model, with all the derivatives asked for."""
+
+from pathlib import Path
+from shlex import quote
+from typing import Annotated
+
+import typer
+
+__all__ = ["forces"]
+
+PANEL = "Derivatives"
+
+
+def forces(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder or .safetensors file of trained weights, a .yaml file that names a "
+            "potential and its parameters, or a .mts file written by nablatom fit."
+        ),
+    ],
+    structures: Annotated[Path, typer.Argument(help="Any file that ASE reads.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write a tensor (.mts) or structures (.extxyz)."),
+    ] = None,
+    stress: Annotated[
+        bool, typer.Option("--stress", help="The stress, eV/Å³.", rich_help_panel=PANEL)
+    ] = False,
+    partial: Annotated[
+        bool,
+        typer.Option(
+            "--partial",
+            help="Partial forces, minus the energy of each atom by the position of each, eV/Å.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False,
+    atomic_virial: Annotated[
+        bool,
+        typer.Option("--atomic-virial", help="The virial of each atom, eV.", rich_help_panel=PANEL),
+    ] = False,
+    hessian: Annotated[
+        bool,
+        typer.Option("--hessian", help="Second derivatives, eV/Å².", rich_help_panel=PANEL),
+    ] = False,
+    heat_flux: Annotated[
+        bool,
+        typer.Option(
+            "--heat-flux",
+            help="The heat flux of structures with velocities, in eV, Å and ASE's unit of time.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compute energies and forces of structures, and other derivatives on request.
+
+    A tensor file holds the energies with forces and stress as gradients. Partial forces and
+    atomic virials, the Hessian, and the heat flux go to files of their own beside it.
+
+    [bold]Example:[/bold]  nablatom forces model/ structures.extxyz --stress -o forces.mts
+    """
+    from nablatom.cli.derivatives import Wanted, check_output, derivatives_of, write_derivatives
+    from nablatom.cli.models import open_model
+    from nablatom.cli.steps import read_checked
+    from nablatom.cli.summary import summary, summary_table, sums_off
+    from nablatom.cli.terminal import Terminal, number
+
+    terminal = Terminal(as_json=as_json)
+    wanted = Wanted(stress, partial, atomic_virial, hessian, heat_flux)
+    check_output(output, wanted)
+    opened, frames = open_model(model), read_checked(structures)
+    terminal.title("Forces", f"{model} on {len(frames)} structures of {structures}")
+    found = derivatives_of(opened, frames, wanted, terminal)
+    told = summary(found, frames)
+    terminal.say(summary_table(told))
+    payload: dict[str, object] = {"model": str(model), "structures": len(frames), "summary": told}
+    if partial:
+        payload["partial_forces_off"] = off = sums_off(found)
+        terminal.say(f"partial forces sum to the forces within {number(off)} eV/Å")
+    written = []
+    if output is not None:
+        written = write_derivatives(output, found, frames, terminal)
+        payload["files"] = [str(path) for path in written]
+    terminal.commands(_next(model, structures, written))
+    terminal.result(payload)
+
+
+def _next(model: Path, structures: Path, written: list[Path]) -> list[str]:
+    """What to try: look at tensors, or write some."""
+    tensors = [path for path in written if path.suffix != ".extxyz"]
+    if tensors:
+        return [f"nablatom show {quote(str(path))}" for path in tensors]
+    given = f"{quote(str(model))} {quote(str(structures))}"
+    return [f"nablatom forces {given} --stress --partial -o forces.mts"]

@@ -1,0 +1,86 @@
+"""Models that a path on the command line stands for."""
+
+from collections.abc import Callable, Mapping
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import yaml
+
+from nablatom.models import LinearModel
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["AnyModel", "open_model"]
+
+AnyModel: TypeAlias = "LinearModel | torch.nn.Module"
+YAML = (".yaml", ".yml")
+
+
+def open_model(path: Path) -> AnyModel:
+    """The model in a file or folder, by its suffix, ready to be evaluated.
+
+    ``.mts`` is a linear model that ``nablatom fit`` wrote, ``.yaml`` names an analytic potential
+    and its parameters, and anything else is a file or folder of trained weights with their card.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing at this path.
+    ValueError
+        What is there is no model; the message says why.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"no model {str(path)!r}: there is no such file or folder")
+    if path.suffix == ".mts":
+        return LinearModel.load(path)
+    if path.suffix in YAML:
+        return _potential(path)
+    from nablatom.models import load_model
+
+    return load_model(path)
+
+
+def _potential(path: Path) -> "torch.nn.Module":
+    settings = _settings(path)
+    known = _potentials(path.parent)
+    name = settings.pop("potential", None)
+    if name not in known:
+        raise ValueError(
+            f"{path} should name a 'potential', one of {', '.join(known)}; got {name!r}"
+        )
+    make = known[str(name)]
+    try:
+        signature(make).bind(**settings)
+    except TypeError as error:
+        raise ValueError(
+            f"{path}: {error}; {name} takes {', '.join(signature(make).parameters)}"
+        ) from None
+    return make(**settings).eval()
+
+
+def _settings(path: Path) -> dict[str, object]:
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a YAML file: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} should hold settings as 'name: value', got {found!r}")
+    return found
+
+
+def _potentials(folder: Path) -> Mapping[str, Callable[..., "torch.nn.Module"]]:
+    """What a file may name; a table that it names stands beside it."""
+    from nablatom.models import EmbeddedAtom, LennardJones, Morse, StillingerWeber
+
+    def embedded_atom(file: str) -> EmbeddedAtom:
+        return EmbeddedAtom.read(folder / file)
+
+    return {
+        "lennard-jones": LennardJones,
+        "morse": Morse,
+        "stillinger-weber": StillingerWeber,
+        "stillinger-weber-silicon": StillingerWeber.silicon,
+        "embedded-atom": embedded_atom,
+    }
