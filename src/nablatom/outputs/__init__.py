@@ -6,6 +6,7 @@ Each output is a module that wraps a graph module, and a function for those who 
 from nablatom.outputs.atomic_virial import AtomicVirialOutput, atomic_virials
 from nablatom.outputs.derivatives import Derivatives, Model, pair_derivatives
 from nablatom.outputs.elasticity import elastic_constants, internal_strain
+from nablatom.outputs.exported import ExportedModel, export, load_exported
 from nablatom.outputs.field_response import (
     FieldResponseOutput,
     born_charges,
@@ -43,6 +44,7 @@ from nablatom.outputs.tensors import atoms_to_tensor, frame_energies, from_tenso
 __all__ = [
     "AtomicVirialOutput",
     "Derivatives",
+    "ExportedModel",
     "FieldResponseOutput",
     "ForceOutput",
     "ForceStressOutput",
@@ -61,6 +63,7 @@ __all__ = [
     "dense_partial_forces",
     "dipole",
     "elastic_constants",
+    "export",
     "field_response",
     "force_constants",
     "forces",
@@ -74,6 +77,7 @@ __all__ = [
     "internal_strain",
     "jvp",
     "linearize",
+    "load_exported",
     "pair_derivatives",
     "partial_forces",
     "polarizability",

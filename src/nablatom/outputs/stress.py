@@ -141,7 +141,7 @@ def _volumes(data: AtomicDataDict.Type, frames: int) -> torch.Tensor:
     return torch.where(periodic, volume, 0.0)
 
 
-class _DerivativeOutput(GraphModuleMixin, torch.nn.Module):
+class DerivativeOutput(GraphModuleMixin, torch.nn.Module):
     """A model with some of ``forces``, ``stress`` and ``virial``: what all outputs here share."""
 
     def __init__(
@@ -170,7 +170,7 @@ class _DerivativeOutput(GraphModuleMixin, torch.nn.Module):
         derivatives = self._derivatives(data)
         # Labels that came with the data are no results.
         outputs = {key: x for key, x in derivatives.outputs.items() if key not in self.fields}
-        return outputs | _wanted(derivatives, self.fields)
+        return outputs | wanted(derivatives, self.fields)
 
     def _derivatives(self, data: AtomicDataDict.Type) -> Derivatives | Totals:
         if self.compiled is None:
@@ -178,7 +178,7 @@ class _DerivativeOutput(GraphModuleMixin, torch.nn.Module):
         return compiled_derivatives(self.compiled, self.func, data, create_graph=self.create_graph)
 
 
-class StressOutput(_DerivativeOutput):
+class StressOutput(DerivativeOutput):
     """A model that gives forces, stress and virial too, see :func:`forces_and_stress`.
 
     Parameters
@@ -228,7 +228,7 @@ class StressOutput(_DerivativeOutput):
         super().__init__(func, FIELDS if do_forces else FIELDS[1:], create_graph, compile)
 
 
-class ForceStressOutput(_DerivativeOutput):
+class ForceStressOutput(DerivativeOutput):
     """:class:`StressOutput` under the name that NequIP gave it, with a switch.
 
     Parameters
@@ -254,7 +254,7 @@ class ForceStressOutput(_DerivativeOutput):
         super().__init__(func, fields, create_graph, compile)
 
 
-class ForceOutput(_DerivativeOutput):
+class ForceOutput(DerivativeOutput):
     """A model that gives forces too, see :func:`forces`.
 
     Parameters
@@ -275,7 +275,7 @@ class ForceOutput(_DerivativeOutput):
         super().__init__(func, FIELDS[:1], create_graph, compile)
 
 
-def _wanted(derivatives: Derivatives | Totals, fields: Sequence[str]) -> AtomicDataDict.Type:
+def wanted(derivatives: Derivatives | Totals, fields: Sequence[str]) -> AtomicDataDict.Type:
     """Forces, stress and virial, as far as they are among the fields and there are any."""
     found = {}
     if AtomicDataDict.FORCE_KEY in fields:

@@ -1,0 +1,192 @@
+"""Models with their derivatives ⇄ packages of machine code, which need no source of the model.
+
+The evaluation and its backward pass are traced as one graph of array operations, and compiled
+ahead of time (AOTInductor). A package serves single frames of any number of atoms and edges, on
+the kind of device and in the precision that it was made for.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from os import PathLike, fspath
+from typing import Any
+
+import torch
+
+from nablatom.models import AtomicDataDict
+from nablatom.outputs.compiled import Totals, totals
+from nablatom.outputs.derivatives import Model, point_of, usable
+from nablatom.outputs.stress import DerivativeOutput, wanted
+
+__all__ = ["ExportedModel", "export", "load_exported"]
+
+READ: Mapping[str, int | None] = {
+    AtomicDataDict.POSITIONS_KEY: 0,
+    AtomicDataDict.CELL_KEY: None,
+    AtomicDataDict.ATOM_TYPE_KEY: 0,
+    AtomicDataDict.EDGE_INDEX_KEY: 1,
+    AtomicDataDict.EDGE_CELL_SHIFT_KEY: 0,
+    AtomicDataDict.ELECTRIC_FIELD_KEY: None,
+}
+"""The fields that a package may read, and which of their axes counts atoms or edges."""
+
+WRITTEN = (
+    AtomicDataDict.PER_ATOM_ENERGY_KEY,
+    AtomicDataDict.TOTAL_ENERGY_KEY,
+    AtomicDataDict.CHARGE_KEY,
+    AtomicDataDict.DIPOLE_KEY,
+)
+
+
+class ExportedModel:
+    """A package in use: energies and derivatives, for inference, see :func:`load_exported`.
+
+    Attributes
+    ----------
+    cutoff
+        Å: the neighbors that it needs.
+    type_names
+        Element symbols, in the order of ``atom_types``.
+    fields
+        Which derivatives it gives.
+    """
+
+    def __init__(self, path: str) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch says of itself
+            self._package = torch._inductor.aoti_load_package(path)
+        card = json.loads(self._package.get_metadata().get("nablatom", "null"))
+        if card is None:
+            raise ValueError(f"{path} is no package that nablatom.outputs.export has written")
+        self.cutoff: float = card["cutoff"]
+        self.type_names = tuple(card["type_names"])
+        self.fields = tuple(card["fields"])
+        self._read, self._written = card["read"], card["written"]
+        self._dtype = getattr(torch, card["dtype"])
+
+    def __call__(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
+        """The data with energies, and with the derivatives that were exported."""
+        given = self._checked(data)
+        with torch.inference_mode(False), torch.no_grad():
+            found = self._package(*(given[key].detach() for key in self._read))
+        positions, strain, *values = found
+        outputs = data | dict(zip(self._written, values, strict=True))
+        outputs = {key: x for key, x in outputs.items() if key not in self.fields}
+        return outputs | wanted(Totals(outputs, data, positions, strain), self.fields)
+
+    def _checked(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
+        dtype = data[AtomicDataDict.POSITIONS_KEY].dtype
+        if dtype != self._dtype:
+            raise ValueError(f"the positions are {dtype}, but the package is for {self._dtype}")
+        given = _single_frame(data, self.cutoff, self.type_names)
+        missing = [key for key in self._read if key not in given]
+        if missing:
+            raise KeyError(f"the data have no {', '.join(missing)}, which the package reads")
+        return given
+
+
+def export(
+    output: DerivativeOutput, example: AtomicDataDict.Type, path: str | PathLike[str]
+) -> None:
+    """Write a model with its forces or stress as a package for inference.
+
+    It takes a C++ compiler, and a minute or so. The module itself is left as it is.
+
+    Parameters
+    ----------
+    output
+        A ``StressOutput`` or ``ForceOutput``.
+    example
+        One frame with neighbors: two atoms or more, of the precision and on the device that
+        the package is for. Data without some field (such as ``cell``) make a package that does
+        not read it.
+    path
+        Ends in ``.pt2``.
+
+    Raises
+    ------
+    TypeError
+        If the module is no such output.
+    ValueError
+        If the example is a batch, or the name of the file ends in something else.
+    """
+    if not isinstance(output, DerivativeOutput):
+        raise TypeError(
+            f"expected a StressOutput or ForceOutput to export, got {type(output).__name__}; wrap "
+            "the model in one of them"
+        )
+    if not fspath(path).endswith(".pt2"):
+        raise ValueError(f"the name of a package ends in .pt2, got {fspath(path)!r}")
+    given = _single_frame(example, output.cutoff, output.type_names)
+    read = [key for key in READ if key in given]
+    model = deepcopy(output).eval().requires_grad_(False).func
+    written = [key for key in WRITTEN if key in model(dict(given))]
+    card = {
+        "cutoff": output.cutoff,
+        "type_names": list(output.type_names),
+        "fields": list(output.fields),
+        "read": read,
+        "written": written,
+        "dtype": str(given[AtomicDataDict.POSITIONS_KEY].dtype).removeprefix("torch."),
+    }
+    _compile(model, given, read, written, fspath(path), {"nablatom": json.dumps(card)})
+
+
+def load_exported(path: str | PathLike[str]) -> ExportedModel:
+    """A package that :func:`export` wrote, ready to be called with atomic data.
+
+    A package is machine code: load only those that you trust.
+
+    Raises
+    ------
+    ValueError
+        If the package was not written by :func:`export`.
+    """
+    return ExportedModel(fspath(path))
+
+
+def _compile(
+    model: Model,
+    given: AtomicDataDict.Type,
+    read: Sequence[str],
+    written: Sequence[str],
+    path: str,
+    metadata: dict[str, str],
+) -> None:
+    from torch.fx.experimental.proxy_tensor import make_fx  # loads a computer algebra system
+
+    def evaluated(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        point = point_of(dict(zip(read, values, strict=True)))
+        outputs, positions, strain = totals(model, point, AtomicDataDict.TOTAL_ENERGY_KEY)
+        return positions, strain, *(outputs[key] for key in written)
+
+    values = tuple(given[key].detach() for key in read)
+    dynamic = torch.export.Dim.DYNAMIC
+    axes = {key: READ[key] for key in read}
+    shapes = tuple(None if axis is None else {axis: dynamic} for axis in axes.values())
+    options: dict[str, Any] = {"aot_inductor.metadata": metadata}
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what torch says of itself
+        # Parameters of the model are constants of the graph, and not of the kind that is traced.
+        graph = make_fx(evaluated, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*values)
+        program = torch.export.export(graph, values, dynamic_shapes=shapes, strict=False)
+        torch._inductor.aoti_compile_and_package(
+            program, package_path=path, inductor_configs=options
+        )
+
+
+def _single_frame(
+    data: AtomicDataDict.Type, cutoff: float, types: Sequence[str]
+) -> AtomicDataDict.Type:
+    """The data with types, checked; without what says that a single frame is one."""
+    if AtomicDataDict.num_frames(data) != 1:
+        raise ValueError(
+            f"a package is for single frames, got a batch of {AtomicDataDict.num_frames(data)}; "
+            "take them apart with AtomicDataDict.unbatched(data)"
+        )
+    single = (AtomicDataDict.BATCH_KEY, AtomicDataDict.NUM_NODES_KEY)
+    kept = {key: x for key, x in data.items() if key not in single}
+    return usable(AtomicDataDict.prepared(kept, cutoff=cutoff, types=types))
