@@ -11,6 +11,8 @@ models need the ``models`` extra.
     Analytic potentials, and what pair potentials of your own are made with.
 ``NequIP``, ``NequIPSettings``, ``from_nequip_state``
     Equivariant message passing, its settings, and weights of the nequip package.
+``NequIPPackage``, ``MACE``
+    Energies of models of these packages.
 ``save_model``, ``load_model``, ``load_card``
     Models in files.
 ``ZBL``
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
     from nablatom.models.graph import GraphModuleMixin, SequentialGraphNetwork
     from nablatom.models.lennard_jones import LennardJones
     from nablatom.models.linear import Calculator, LinearModel
+    from nablatom.models.mace import MACE
     from nablatom.models.morse import Morse
     from nablatom.models.nequip import NequIP
+    from nablatom.models.nequip_package import NequIPPackage
     from nablatom.models.nequip_settings import NequIPSettings
     from nablatom.models.nequip_state import from_nequip_state
     from nablatom.models.pair import PairPotential
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from nablatom.systems import atomic_data as AtomicDataDict
 
 __all__ = [
+    "MACE",
     "ZBL",
     "AtomicDataDict",
     "Calculator",
@@ -49,6 +54,7 @@ __all__ = [
     "LinearModel",
     "Morse",
     "NequIP",
+    "NequIPPackage",
     "NequIPSettings",
     "PairPotential",
     "SequentialGraphNetwork",
@@ -71,7 +77,9 @@ _HOMES = {
     "LennardJones": "lennard_jones",
     "LinearModel": "linear",
     "Morse": "morse",
+    "MACE": "mace",
     "NequIP": "nequip",
+    "NequIPPackage": "nequip_package",
     "NequIPSettings": "nequip_settings",
     "PairPotential": "pair",
     "SequentialGraphNetwork": "graph",
