@@ -6,10 +6,15 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("e3nn")
 
 from nablatom.models import AtomicDataDict, GraphModuleMixin, StillingerWeber  # noqa: E402
-from nablatom.outputs.atomic_virial import AtomicVirialOutput  # noqa: E402
-from nablatom.outputs.hessian import HessianOutput  # noqa: E402
-from nablatom.outputs.partial_forces import PartialForceOutput  # noqa: E402
-from nablatom.outputs.stress import StressOutput  # noqa: E402
+from nablatom.outputs import (  # noqa: E402
+    AtomicVirialOutput,
+    FieldResponseOutput,
+    ForceOutput,
+    HeatFluxOutput,
+    HessianOutput,
+    PartialForceOutput,
+    StressOutput,
+)
 from nablatom.testing import OUTPUT_CHECKS, assert_output_contract, example_structures  # noqa: E402
 
 STRUCTURES = example_structures(["Si"])
@@ -36,12 +41,32 @@ class TwoHops(GraphModuleMixin, torch.nn.Module):
         return {**data, "atomic_energy": energies, "total_energy": total}
 
 
+class Polar(TwoHops):
+    """Two layers in a field: ``E_i - F · ρ_i sum_j f(r_ij) v_ij - ½ ρ_i F²``."""
+
+    def forward(self, data):
+        data = AtomicDataDict.prepared(data, cutoff=self.cutoff, types=self.type_names)
+        outputs = super().forward(data)
+        i, _ = data["edge_index"]
+        field = data["electric_field"][AtomicDataDict.frame_of_atoms(data)]
+        f = (1 - (data["edge_lengths"] / self.cutoff) ** 2).clamp(min=0) ** 3
+        rho = f.new_zeros(len(field), 1).index_add(0, i, f)
+        moment = f.new_zeros(len(field), 3).index_add(0, i, f * data["edge_vectors"])
+        work = (field * (rho * moment + 0.5 * rho * field)).sum(1, keepdim=True)
+        energies = outputs["atomic_energy"] - work
+        total = AtomicDataDict.sum_over_atoms(energies, data)
+        return {**outputs, "atomic_energy": energies, "total_energy": total}
+
+
 MODELS = {"one hop": StillingerWeber.silicon, "two hops": TwoHops}
 OUTPUTS = {
     "stress": StressOutput,
     "partial forces": PartialForceOutput,
     "hessian": HessianOutput,
     "atomic virial": lambda model: AtomicVirialOutput(StressOutput(model)),
+    "forces": ForceOutput,
+    "heat flux": HeatFluxOutput,
+    "field": lambda model: FieldResponseOutput(Polar()),
 }
 
 
@@ -110,6 +135,21 @@ WRONG = {
         lambda d, o, x: x.mean(0, keepdim=True).expand_as(x), "atomic_virial at .* expected",
     ),
     "hessian": ("hessian", "hessian", "hessian", lambda d, o, x: 1.001 * x, "hessian at"),
+    "field: dipole": ("field", "field", "dipole", lambda d, o, x: -x, "dipole at .* expected"),
+    "field: polarizability": (
+        "field", "field", "polarizability", lambda d, o, x: 2 * x, "polarizability at .* expected",
+    ),
+    "field: charges": (
+        "field", "field", "born_charges",
+        lambda d, o, x: x.transpose(1, 2), "born charges at .* expected",
+    ),
+    "heat flux": (
+        "heat flux", "heat flux", "heat_flux", lambda d, o, x: 1.001 * x, "heat flux at .* expect",
+    ),
+    "heat flux: convective": (
+        "heat flux", "heat flux", "convective_heat_flux",
+        lambda d, o, x: x + 1e-3, "convective flux at .* expected",
+    ),
     "rotation": (
         "rotation", "stress", "forces", lambda d, o, x: x + 1e-3 * x.abs(), "forces at .* expected",
     ),

@@ -85,6 +85,22 @@ def test_results_there_and_back():
         np.testing.assert_allclose(again.get_stress(), frame.get_stress(), rtol=0, atol=1e-17)
 
 
+def test_velocities_and_the_field_there_and_back():
+    structure = skewed()
+    structure.set_velocities([[0.1, 0.2, 0.3], [-0.4, 0.5, 0.6]])
+    structure.info["electric_field"] = [0.0, 0.0, 0.25]
+    data = from_ase(structure)
+    np.testing.assert_allclose(data["velocities"][1], [-0.4, 0.5, 0.6], rtol=1e-15)
+    assert data["electric_field"].tolist() == [[0.0, 0.0, 0.25]]
+    again = to_ase(data)
+    np.testing.assert_allclose(again.get_momenta(), structure.get_momenta(), rtol=1e-15)
+    assert again.info["electric_field"].tolist() == [0.0, 0.0, 0.25]
+    structure.info = {}
+    both = from_ase([structure, ase.Atoms("Cu")])
+    assert both["velocities"].isnan().any(1).tolist() == [False, False, True]
+    assert [frame.has("momenta") for frame in to_ase(both)] == [True, False]
+
+
 def test_results_of_other_positions_are_no_labels():
     structure = bulk("Cu", cubic=True)
     structure.calc = EMT()

@@ -15,12 +15,14 @@ from nablatom.systems.fields import (
     ATOMIC_NUMBERS_KEY,
     BATCH_KEY,
     CELL_KEY,
+    ELECTRIC_FIELD_KEY,
     FORCE_KEY,
     PBC_KEY,
     PER_ATOM_ENERGY_KEY,
     POSITIONS_KEY,
     STRESS_KEY,
     TOTAL_ENERGY_KEY,
+    VELOCITIES_KEY,
     Type,
 )
 from nablatom.systems.structures import check_geometry
@@ -35,7 +37,14 @@ RESULTS: dict[str, tuple[str, Callable[[Numbers], float | Numbers]]] = {
     FORCE_KEY: ("forces", lambda values: values),
     STRESS_KEY: ("stress", lambda values: full_3x3_to_voigt_6_stress(values[0])),
 }
-STRUCTURE = (POSITIONS_KEY, CELL_KEY, PBC_KEY, ATOMIC_NUMBERS_KEY)
+STRUCTURE = (
+    POSITIONS_KEY,
+    CELL_KEY,
+    PBC_KEY,
+    ATOMIC_NUMBERS_KEY,
+    VELOCITIES_KEY,
+    ELECTRIC_FIELD_KEY,
+)
 
 
 def from_ase(
@@ -59,7 +68,8 @@ def from_ase(
     ``pos``, ``cell`` (frames, 3, 3), ``pbc`` (frames, 3) and ``atomic_numbers``; as asked,
     ``edge_index``, ``edge_cell_shift`` and ``atom_types``; ``batch`` and ``num_atoms`` if there
     are several structures. Energy, forces and stress that the structure carries become
-    ``total_energy``, ``forces``, ``stress``, in eV and Å.
+    ``total_energy``, ``forces``, ``stress``, in eV and Å; its momenta become ``velocities`` in
+    ASE's unit, and an ``electric_field`` among its ``info`` the field of that name, V/Å.
 
     Raises
     ------
@@ -115,6 +125,8 @@ def _from_one(
         TOTAL_ENERGY_KEY: _shaped(energy_of(structure), 1, 1),
         FORCE_KEY: forces_of(structure),
         STRESS_KEY: _shaped(stress_of(structure), 1, 3, 3),
+        VELOCITIES_KEY: structure.get_velocities() if structure.has("momenta") else None,
+        ELECTRIC_FIELD_KEY: _shaped(structure.info.get(ELECTRIC_FIELD_KEY), 1, 3),
     }
     found = {key: values for key, values in real.items() if values is not None}
     numbers = torch.tensor(structure.numbers, dtype=torch.int64, device=device)
@@ -137,6 +149,10 @@ def _to_one(frame: Type) -> ase.Atoms:
         cell=arrays[CELL_KEY][0] if CELL_KEY in arrays else None,
         pbc=arrays[PBC_KEY][0] if PBC_KEY in arrays else None,
     )
+    if VELOCITIES_KEY in arrays and not np.isnan(arrays[VELOCITIES_KEY]).any():
+        structure.set_velocities(arrays[VELOCITIES_KEY])
+    if ELECTRIC_FIELD_KEY in arrays:
+        structure.info[ELECTRIC_FIELD_KEY] = arrays[ELECTRIC_FIELD_KEY][0]
     results = {
         name: shape(arrays[key].astype(np.float64))
         for key, (name, shape) in RESULTS.items()

@@ -23,6 +23,7 @@ from nablatom.systems.fields import (
     ROWS,
     STRESS_KEY,
     TOTAL_ENERGY_KEY,
+    VELOCITIES_KEY,
     VIRIAL_KEY,
     Type,
 )
@@ -45,6 +46,7 @@ LABELS = (
     VIRIAL_KEY,
     DIPOLE_KEY,
     CHARGE_KEY,
+    VELOCITIES_KEY,
 )
 
 
@@ -84,7 +86,8 @@ def sum_over_atoms(values: torch.Tensor, data: Type) -> torch.Tensor:
 def batched(frames: Iterable[Type], rows: Mapping[str, str] | None = None) -> Type:
     """One graph of several frames (or batches), in this order.
 
-    Labels (energies, forces, stress …) that only some of the frames have are NaN for the others.
+    Labels (energies, forces, stress …) and velocities that only some of the frames have are NaN
+    for the others.
 
     Parameters
     ----------

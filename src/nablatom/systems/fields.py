@@ -11,10 +11,13 @@ import torch
 
 __all__ = [
     "ATOMIC_NUMBERS_KEY",
+    "ATOMIC_VIRIAL_KEY",
     "ATOM_TYPE_KEY",
     "BATCH_KEY",
+    "BORN_CHARGES_KEY",
     "CELL_KEY",
     "CHARGE_KEY",
+    "CONVECTIVE_HEAT_FLUX_KEY",
     "DIPOLE_KEY",
     "EDGE_ATTRS_KEY",
     "EDGE_CELL_SHIFT_KEY",
@@ -28,6 +31,7 @@ __all__ = [
     "EDGE_VECTORS_KEY",
     "ELECTRIC_FIELD_KEY",
     "FORCE_KEY",
+    "HEAT_FLUX_KEY",
     "NEIGHBOR_CUTOFF_KEY",
     "NODE_ATTRS_KEY",
     "NODE_FEATURES_KEY",
@@ -35,10 +39,12 @@ __all__ = [
     "PARTIAL_FORCE_KEY",
     "PBC_KEY",
     "PER_ATOM_ENERGY_KEY",
+    "POLARIZABILITY_KEY",
     "POSITIONS_KEY",
     "ROWS",
     "STRESS_KEY",
     "TOTAL_ENERGY_KEY",
+    "VELOCITIES_KEY",
     "VIRIAL_KEY",
     "Type",
 ]
@@ -54,6 +60,7 @@ ATOM_TYPE_KEY: Final = "atom_types"  # (atoms,), int64: index among a model's ty
 ATOMIC_NUMBERS_KEY: Final = "atomic_numbers"  # (atoms,), int64
 BATCH_KEY: Final = "batch"  # (atoms,), int64: the frame of each atom
 NUM_NODES_KEY: Final = "num_atoms"  # (frames,), int64
+VELOCITIES_KEY: Final = "velocities"  # (atoms, 3)
 ELECTRIC_FIELD_KEY: Final = "electric_field"  # (frames, 3)
 
 # Edges, from a center to each of its neighbors
@@ -80,7 +87,12 @@ FORCE_KEY: Final = "forces"  # (atoms, 3)
 PARTIAL_FORCE_KEY: Final = "partial_forces"  # (atoms, atoms, 3)
 STRESS_KEY: Final = "stress"  # (frames, 3, 3)
 VIRIAL_KEY: Final = "virial"  # (frames, 3, 3)
+ATOMIC_VIRIAL_KEY: Final = "atomic_virial"  # (atoms, 3, 3)
+HEAT_FLUX_KEY: Final = "heat_flux"  # (frames, 3)
+CONVECTIVE_HEAT_FLUX_KEY: Final = "convective_heat_flux"  # (frames, 3)
 DIPOLE_KEY: Final = "dipole"  # (frames, 3)
+POLARIZABILITY_KEY: Final = "polarizability"  # (frames, 3, 3)
+BORN_CHARGES_KEY: Final = "born_charges"  # (atoms, 3, 3)
 CHARGE_KEY: Final = "charges"  # (atoms, 1)
 
 ROWS: Final[Mapping[str, str]] = {
@@ -90,6 +102,7 @@ ROWS: Final[Mapping[str, str]] = {
     ATOM_TYPE_KEY: "atoms",
     ATOMIC_NUMBERS_KEY: "atoms",
     NUM_NODES_KEY: "frames",
+    VELOCITIES_KEY: "atoms",
     ELECTRIC_FIELD_KEY: "frames",
     EDGE_CELL_SHIFT_KEY: "edges",
     NEIGHBOR_CUTOFF_KEY: "frames",
@@ -108,7 +121,12 @@ ROWS: Final[Mapping[str, str]] = {
     FORCE_KEY: "atoms",
     STRESS_KEY: "frames",
     VIRIAL_KEY: "frames",
+    ATOMIC_VIRIAL_KEY: "atoms",
+    HEAT_FLUX_KEY: "frames",
+    CONVECTIVE_HEAT_FLUX_KEY: "frames",
     DIPOLE_KEY: "frames",
+    POLARIZABILITY_KEY: "frames",
+    BORN_CHARGES_KEY: "atoms",
     CHARGE_KEY: "atoms",
 }
 """What the rows of each field belong to: ``atoms``, ``edges`` or ``frames``."""

@@ -25,7 +25,7 @@ from nablatom.testing.evaluation import (
     evaluated,
 )
 from nablatom.testing.hygiene import assert_untouched
-from nablatom.testing.specimens import displaced, example_structures, rotated, strained
+from nablatom.testing.specimens import displaced, example_structures, lonely, rotated, strained
 
 __all__ = ["MODEL_CHECKS", "assert_model_contract"]
 
@@ -203,8 +203,8 @@ def check_cells(model: GraphModuleMixin, structure: ase.Atoms) -> None:
 
 def check_batch(model: GraphModuleMixin, structure: ase.Atoms) -> None:
     """A frame is the same alone and among others, and nothing passes between frames."""
-    lonely, nothing = ase.Atoms(model.type_names[-1]), ase.Atoms()
-    others = [nothing, strained(structure, 0.05 * np.eye(3)), lonely, structure, nothing]
+    nothing, larger = structure[:0], strained(structure, 0.05 * np.eye(3))
+    others = [nothing, larger, lonely(structure), structure, nothing]
     alone = [of(model, frame) for frame in others]
     whole = Evaluation(*map(np.concatenate, zip(*alone, strict=True)))
     assert_same(of(model, others), whole, EXACT)

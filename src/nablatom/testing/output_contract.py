@@ -19,7 +19,7 @@ from nablatom.models import AtomicDataDict, GraphModuleMixin
 from nablatom.testing.evaluation import Numbers, assert_agree, data_of, differences
 from nablatom.testing.hygiene import assert_untouched
 from nablatom.testing.model_contract import DERIVATIVE, EXACT, rotation
-from nablatom.testing.specimens import displaced, example_structures, rotated, strained
+from nablatom.testing.specimens import displaced, example_structures, lonely, rotated, strained
 
 __all__ = ["FIELD_AXES", "OUTPUT_CHECKS", "assert_output_contract"]
 
@@ -32,6 +32,11 @@ FIELD_AXES: Mapping[str, tuple[str, ...]] = {
     "virial": ("frame", "xyz", "xyz"),
     "atomic_virial": ("atom", "xyz", "xyz"),
     "hessian": ("atom", "xyz", "atom", "xyz"),  # stored as (3 atoms, 3 atoms)
+    "dipole": ("frame", "xyz"),
+    "polarizability": ("frame", "xyz", "xyz"),
+    "born_charges": ("atom", "xyz", "xyz"),
+    "heat_flux": ("frame", "xyz"),
+    "convective_heat_flux": ("frame", "xyz"),
 }
 """What the axes of the fields are that the checks know."""
 
@@ -181,6 +186,45 @@ def check_hessian(module: GraphModuleMixin, structure: ase.Atoms) -> None:
     )
 
 
+def check_field(module: GraphModuleMixin, structure: ase.Atoms) -> None:
+    """The dipole is minus the differences of the energy in the field; the rest, of the dipole."""
+    found = fields(module, structure)
+
+    def charged(direction: int, step: float) -> ase.Atoms:
+        other = structure.copy()
+        other.info["electric_field"] = other.info["electric_field"] + step * np.eye(3)[direction]
+        return other
+
+    if "dipole" in found:
+        slopes = differences(lambda s: _rows(module, s, "total_energy"), charged, 3)
+        assert_agree("dipole", found["dipole"][0], -slopes[:, 0], DERIVATIVE)
+    if "polarizability" in found:
+        slopes = differences(lambda s: _rows(module, s, "dipole"), charged, 3)
+        assert_agree("polarizability", found["polarizability"][0], slopes.T, DERIVATIVE)
+    if "born_charges" in found:
+        slopes = by_positions(module, structure, "dipole").reshape(-1, 3, 3).transpose(0, 2, 1)
+        assert_agree("born charges", found["born_charges"], slopes, DERIVATIVE)
+
+
+def check_heat_flux(module: GraphModuleMixin, structure: ase.Atoms) -> None:
+    """The flux of a cluster is how fast its center of energy moves, kinetic energy included."""
+    found = fields(module, structure)
+    if "heat_flux" not in found or structure.pbc.any():
+        return
+    velocities = structure.get_velocities()
+
+    def later(_: int, time: float) -> ase.Atoms:
+        return displaced(structure, time * velocities)
+
+    power = differences(lambda s: _rows(module, s, "atomic_energy"), later, 1)[0]
+    forces = -by_positions(module, structure, "total_energy").reshape(-1, 3)
+    power = power + (forces * velocities).sum(1)
+    assert_agree("heat flux", found["heat_flux"][0], structure.positions.T @ power, DERIVATIVE)
+    if "convective_heat_flux" in found:
+        convective = velocities.T @ found["atomic_energy"][:, 0]
+        assert_agree("convective flux", found["convective_heat_flux"][0], convective, EXACT)
+
+
 def check_rotation(module: GraphModuleMixin, structure: ase.Atoms) -> None:
     """Every Cartesian axis turns with the structure, also in a mirror."""
     for matrix in (rotation(), -rotation()):
@@ -212,8 +256,8 @@ def check_cells(module: GraphModuleMixin, structure: ase.Atoms) -> None:
 
 def check_batch(module: GraphModuleMixin, structure: ase.Atoms) -> None:
     """Every frame is the same alone and among others; between frames, there is nothing."""
-    others = [ase.Atoms(module.type_names[-1]), strained(structure, 0.03 * np.eye(3)), structure]
-    frames = [*others, ase.Atoms()]
+    others = [lonely(structure), strained(structure, 0.03 * np.eye(3)), structure]
+    frames = [*others, structure[:0]]
     data = data_of(module, frames)
     given = _fields(module(data), sum(map(len, frames)))
     frame = AtomicDataDict.frame_of_atoms(data).numpy()
@@ -276,6 +320,8 @@ OUTPUT_CHECKS: Mapping[str, Check] = {
     "stress": check_stress,
     "virial": check_virial,
     "hessian": check_hessian,
+    "field": check_field,
+    "heat flux": check_heat_flux,
     "rotation": check_rotation,
     "permutation": check_permutation,
     "cells": check_cells,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 __all__ = [
     "displaced",
     "example_structures",
+    "lonely",
     "rotated",
     "strained",
 ]
@@ -23,7 +24,8 @@ def example_structures(
     """Rattled structures of all types, by name, to hold a model to.
 
     Triclinic crystals, one of them left-handed, a slab, a wire, a molecule, and one atom in a
-    cell so small that it sees several of its own images within the cutoff.
+    cell so small that it sees several of its own images. All of them have velocities, and are in
+    an electric field.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ def example_structures(
     molecule.cell[:] = 0.0
     lattice = bond * np.array([[1.0, 0.1, 0.0], [0.2, 1.05, 0.1], [0.0, 0.3, 1.1]])
     one = ase.Atoms(types[0], positions=[[0.3, 0.2, 0.1]], cell=lattice, pbc=True)
-    return {
+    structures = {
         "crystal": crystal,
         "left-handed": flipped,
         "slab": slab,
@@ -58,6 +60,10 @@ def example_structures(
         "molecule": molecule,
         "one atom": one,
     }
+    for structure in structures.values():
+        structure.set_velocities(random.normal(scale=0.01, size=structure.positions.shape))
+        structure.info["electric_field"] = random.normal(scale=0.1, size=3)
+    return structures
 
 
 def _crystal(types: Sequence[str], bond: float, random: np.random.Generator) -> ase.Atoms:
@@ -79,13 +85,25 @@ def displaced(structure: ase.Atoms, displacement: Numbers) -> ase.Atoms:
 
 
 def strained(structure: ase.Atoms, strain: Numbers) -> ase.Atoms:
-    """The structure with positions and cell times ``1 + strain``."""
+    """The structure, and all vectors that it has, times ``1 + strain``."""
     return rotated(structure, np.eye(3) + strain)
 
 
 def rotated(structure: ase.Atoms, matrix: Numbers) -> ase.Atoms:
-    """The structure with the rows of positions and cell times a matrix."""
+    """The structure with the rows of all that is a vector times a matrix."""
     turned = structure.copy()
     turned.set_cell(structure.cell.array @ matrix)
     turned.positions = structure.positions @ matrix
+    if structure.has("momenta"):
+        turned.set_velocities(structure.get_velocities() @ matrix)
+    if "electric_field" in structure.info:
+        turned.info["electric_field"] = structure.info["electric_field"] @ matrix
     return turned
+
+
+def lonely(structure: ase.Atoms) -> ase.Atoms:
+    """The first atom alone, without a cell."""
+    atom = structure[:1]
+    atom.pbc = False
+    atom.cell[:] = 0.0
+    return atom
