@@ -30,6 +30,7 @@ __all__ = [
     "einsum",
     "filled",
     "imported",
+    "in_pieces",
     "is_array",
     "is_contiguous",
     "is_small",
@@ -39,6 +40,7 @@ __all__ = [
     "namespace",
     "part",
     "permuted",
+    "pieces",
     "pinned",
     "place_rows",
     "precision",
@@ -50,6 +52,7 @@ __all__ = [
     "smaller",
     "stack",
     "take",
+    "take_both",
     "to_numpy",
     "total",
     "transposed",
@@ -249,7 +252,7 @@ def same_values(a: Array, b: Array) -> bool:
     """Whether shape, dtype and every number agree."""
     if type(a) is not type(b) or a.shape != b.shape or a.dtype != b.dtype:
         return False
-    return bool((a == b).all())
+    return all(bool((rows_of(a, rows) == rows_of(b, rows)).all()) for rows in pieces(a))
 
 
 def _index(rows: Rows | slice, like: Array) -> Any:
@@ -462,6 +465,30 @@ def rowwise(function: Callable[[slice, Array | None], Array], rows: int, like: A
         if result is not place:
             place[...] = result
     return out
+
+
+def pieces(array: Array) -> list[slice]:
+    """Consecutive rows that stay in the cache; all of them for what is small."""
+    if is_small(array):
+        return [slice(None)]
+    size = _PIECE // max(1, array.nbytes // max(1, len(array))) + 1
+    return [slice(start, start + size) for start in range(0, len(array), size)]
+
+
+def in_pieces(function: Callable[..., Array], *operands: Array) -> Array:
+    """``function(*operands)``, which works row by row and makes little on the way like this."""
+    if is_small(operands[0]):
+        return function(*operands)
+    return rowwise(
+        lambda rows, _: function(*[x[rows] for x in operands]), len(operands[0]), operands[0]
+    )
+
+
+def take_both(array: Array, rows: Rows, columns: Rows) -> Array:
+    """The given entries of the first axis and of the last one."""
+    if is_small(array):
+        return take(take(array, rows), columns, -1)
+    return rowwise(lambda part, _: take(take(array, rows[part]), columns, -1), len(rows), array)
 
 
 def is_small(array: Array) -> bool:

@@ -96,10 +96,7 @@ def elementwise(
 ) -> TensorBlock:
     """``function`` of every value; each gradient is multiplied by ``slope`` of its value."""
     x = block.values
-    if arrays.is_small(x):
-        values = function(x)
-    else:
-        values = arrays.rowwise(lambda rows, _: function(x[rows]), len(x), x)
+    values = arrays.in_pieces(function, x)
     return scaled(values, lambda rows: slope(arrays.rows_of(x, rows)), block)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -150,14 +151,22 @@ def _value_differences(a: TensorBlock, b: TensorBlock, check: Check, where: str)
             f"{arrays.dtype_name(b.values)} of shape {b.shape}"
         )
         return
-    agree = check(a.values, b.values)
-    if bool(agree.all()):
+    count = 0
+    at: tuple[int, ...] = ()
+    for rows in arrays.pieces(a.values):
+        agree = check(*[arrays.rows_of(x, rows) for x in (a.values, b.values)])
+        if bool(agree.all()):
+            continue
+        wrong = ~np.asarray(arrays.to_numpy(agree))
+        if not count:
+            first, *others = np.unravel_index(int(wrong.argmax()), wrong.shape)
+            at = (int(first) + (rows.start or 0), *map(int, others))
+        count += int(np.count_nonzero(wrong))
+    if not count:
         return
-    wrong = np.argwhere(~np.asarray(arrays.to_numpy(agree)))
-    at = tuple(int(i) for i in wrong[0])
     labels = [a.samples, *a.components, a.properties]
     names = ", ".join(axis[i].print() for axis, i in zip(labels, at, strict=True))
     yield (
-        f"{len(wrong)} of {agree.size if isinstance(agree, np.ndarray) else agree.numel()} values "
+        f"{count} of {prod(a.shape)} values "
         f"differ{where}, the first at {names}: {a.values[at]} and {b.values[at]}"
     )

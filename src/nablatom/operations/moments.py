@@ -232,10 +232,10 @@ def _summed(route: Route, factors: Array | None) -> Callable[[Array], Array]:
     if factors is None:
         return lambda x: arrays.add_columns(x, route.rows, columns)
 
-    def piece(x: Array) -> Array:
+    def weighted(x: Array) -> Array:
         return arrays.add_columns(x * factors, route.rows, columns)
 
-    return lambda x: arrays.rowwise(lambda rows, _: piece(arrays.rows_of(x, rows)), len(x), x)
+    return lambda x: arrays.in_pieces(weighted, x)
 
 
 class Groups(NamedTuple):

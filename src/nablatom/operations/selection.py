@@ -128,13 +128,16 @@ def sort(tensor: Any, axes: str | Sequence[str] = "all", descending: bool = Fals
 
 @blockwise
 def _sorted(a: TensorBlock, axes: list[str], descending: bool) -> TensorBlock:
+    properties = None
+    if "properties" in axes and _is_whole(properties := _in_order(a.properties, descending)):
+        properties = None
     if "samples" in axes:
-        a = _sorted_samples(a, _in_order(a.samples, descending), descending)
-    if "components" in axes:
-        a = _sorted_components(a, descending)
-    if "properties" in axes:
-        a = _sorted_properties(a, descending)
-    return a
+        route = _in_order(a.samples, descending)
+        a = _sorted_samples(a, route, properties, descending)
+    elif properties is not None:
+        at = properties.rows
+        a = linear(lambda x: arrays.take(x, at, axis=-1), a, properties=properties.samples)
+    return _sorted_components(a, descending) if "components" in axes else a
 
 
 @remembered
@@ -156,13 +159,20 @@ def _order(labels: Labels, descending: bool) -> Rows:
     return labels.order()[::-1] if descending else labels.order()
 
 
-def _sorted_samples(a: TensorBlock, route: Route, descending: bool) -> TensorBlock:
-    gradients = {
-        name: _sorted_samples(g, _in_order_with_samples(g.samples, route, descending), descending)
-        for name, g in a.gradients()
-    }
-    values = arrays.take(a.values, route.rows)
-    return TensorBlock.unchecked(values, route.samples, a.components, a.properties, gradients)
+def _sorted_samples(
+    a: TensorBlock, route: Route, properties: Route | None, descending: bool
+) -> TensorBlock:
+    """Rows in the order of a route and, unless there is none, columns in that of another."""
+    gradients = {}
+    for name, gradient in a.gradients():
+        own = _in_order_with_samples(gradient.samples, route, descending)
+        gradients[name] = _sorted_samples(gradient, own, properties, descending)
+    if properties is None:
+        values, columns = arrays.take(a.values, route.rows), a.properties
+    else:
+        values = arrays.take_both(a.values, route.rows, properties.rows)
+        columns = properties.samples
+    return TensorBlock.unchecked(values, route.samples, a.components, columns, gradients)
 
 
 def _sorted_components(a: TensorBlock, descending: bool) -> TensorBlock:
@@ -177,13 +187,6 @@ def _sorted_components(a: TensorBlock, descending: bool) -> TensorBlock:
         components.append(route.samples)
     gradients = {name: _sorted_components(g, descending) for name, g in a.gradients()}
     return TensorBlock.unchecked(values, a.samples, components, a.properties, gradients)
-
-
-def _sorted_properties(a: TensorBlock, descending: bool) -> TensorBlock:
-    route = _in_order(a.properties, descending)
-    if _is_whole(route):
-        return a
-    return linear(lambda x: arrays.take(x, route.rows, axis=-1), a, properties=route.samples)
 
 
 @remembered

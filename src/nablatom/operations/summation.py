@@ -90,7 +90,12 @@ def einsum(expression: str, *blocks: TensorBlock) -> TensorBlock:
 
     components, properties = plan.components, plan.properties
     if len(moving) == 1:
-        return linear(function, *moving, components=components, properties=properties)
+        return linear(
+            lambda x: arrays.in_pieces(function, x),
+            *moving,
+            components=components,
+            properties=properties,
+        )
     if len(moving) == 2:
         return bilinear(function, *moving, components=components, properties=properties)
 
