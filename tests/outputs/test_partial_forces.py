@@ -6,7 +6,8 @@ from ase.build import bulk, molecule
 
 import nablatom
 from message_passing import Whole, layered
-from nablatom.models import AtomicDataDict, LennardJones
+from nablatom.models import AtomicDataDict, LennardJones, NequIP
+from nablatom.outputs import StressOutput
 from nablatom.outputs.partial_forces import (
     PartialForceOutput,
     atom_energies,
@@ -182,8 +183,7 @@ def test_lennard_jones(method):
 @pytest.mark.parametrize("layers", [1, 2])
 def test_strain_and_cell_of_every_atom(method, layers):
     """Against autograd of strained positions and cells, atom by atom."""
-    if method == "one-pass" and layers > 1:
-        pytest.skip("for one hop")
+    layers = 1 if method == "one-pass" else layers
     model, data = layered(layers, TYPES), batch("slab", "small triclinic cell")
     names = ["strain", "positions", "cell"]
     block = atom_energies(model, data, gradients=names, method=method).block()
@@ -199,6 +199,39 @@ def test_strain_and_cell_of_every_atom(method, layers):
     strain, cell = torch.autograd.functional.jacobian(energies, (zero, data["cell"]))
     assert_same(block.gradient("strain").values[..., 0], strain.sum(1))
     assert_same(block.gradient("cell").values[..., 0], cell.sum(1))
+
+
+# other models
+
+
+@pytest.mark.parametrize("batch_edges", [300, 8000])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_nequip_leaves_out_atoms_layer_by_layer(layers, batch_edges):
+    """Atoms without neighbors, several types, a pair term that is added to the layers."""
+    names = ("slab", "small triclinic cell", "molecule", "one atom")
+    model, data = nequip(layers), batch(*names)
+    expected = jacobian(model, data)
+    for method in ("auto", "clusters"):
+        found = dense_partial_forces(model, data, method=method, batch_edges=batch_edges)
+        assert_same(found, expected)
+
+
+def test_nequip_that_says_too_little_is_noticed():
+    model = Whole(nequip(3), hops=2).eval()
+    with pytest.raises(ValueError, match="declares hops = 2"):
+        partial_forces(model, data_of(chain()), method="clusters")
+
+
+def test_through_another_output():
+    model, data = layered(2, TYPES), batch("slab", "chain")
+    for method in ("auto", "clusters", "loop"):
+        found = dense_partial_forces(StressOutput(model), data, method=method)
+        assert_same(found, jacobian(model, data))
+
+
+def nequip(layers):
+    options = {"l_max": 2, "features": 3, "zbl": True, "average_neighbors": 4.0}
+    return NequIP(TYPES, 3.0, layers=layers, **options).eval()
 
 
 # selected atoms
@@ -470,8 +503,18 @@ def test_module_refuses_models_without_scalar_energies():
             super().__init__(layered(1, TYPES))
             self._init_irreps(irreps_out={"atomic_energy": "1o"})
 
-    with pytest.raises(ValueError, match="1x1o"):
+    with pytest.raises(ValueError, match="gives scalars 'atomic_energy'"):
         PartialForceOutput(Vector())
+    with pytest.raises(TypeError, match="wraps a graph module, got FromPositions"):
+        PartialForceOutput(FromPositions())
+
+
+def test_module_is_differentiable_when_asked_to_be():
+    data = data_of(chain())
+    found = PartialForceOutput(layered(2, TYPES), create_graph=True)(data)
+    assert found["partial_forces"].requires_grad
+    found = PartialForceOutput(layered(2, TYPES).train(), create_graph=False)(data)
+    assert not found["partial_forces"].requires_grad
 
 
 def test_module_gives_what_nequips_gives():

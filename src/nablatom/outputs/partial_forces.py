@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from nablatom.outputs.derivatives import Model
 from nablatom.outputs.planning import BATCH_EDGES, Method, rows_of, task_for
 from nablatom.outputs.rows import ENERGY, POSITIONS, Rows, index
 from nablatom.outputs.tensors import atom_labels, check_gradients, energy_map
+from nablatom.outputs.wrapper import adopt
 from nablatom.tensor import TensorMap
 
 __all__ = [
@@ -179,10 +179,14 @@ class PartialForceOutput(GraphModuleMixin, torch.nn.Module):
     vectorize_warnings
         Warn of operations that do not vectorise.
 
+    create_graph
+        Whether what is added is to be differentiable; by default if the wrapped model is being
+        trained, or an input requires gradients.
+
     Raises
     ------
-    ValueError
-        The model does not give scalar energies of atoms.
+    TypeError, ValueError
+        What is wrapped is no graph module, or gives no scalar energies of atoms.
 
     Examples
     --------
@@ -196,25 +200,23 @@ class PartialForceOutput(GraphModuleMixin, torch.nn.Module):
     """
 
     def __init__(
-        self, func: torch.nn.Module, vectorize: bool = False, vectorize_warnings: bool = False
+        self,
+        func: torch.nn.Module,
+        vectorize: bool = False,
+        vectorize_warnings: bool = False,
+        *,
+        create_graph: bool | None = None,
     ) -> None:
         super().__init__()
-        self.func = func
-        self.vectorize = vectorize
-        self.vectorize_warnings = vectorize_warnings
-        self._init_irreps(
-            irreps_in=getattr(func, "irreps_in", None),
-            irreps_out=_checked_irreps(func)
-            | {AtomicDataDict.PARTIAL_FORCE_KEY: "1o", AtomicDataDict.FORCE_KEY: "1o"},
-        )
-        self.cutoff = getattr(func, "cutoff", 0.0)
-        self.hops = getattr(func, "hops", 0)
-        self.type_names = getattr(func, "type_names", ())
+        self.func, self.create_graph = func, create_graph
+        self.vectorize, self.vectorize_warnings = vectorize, vectorize_warnings
+        vectors = (AtomicDataDict.PARTIAL_FORCE_KEY, AtomicDataDict.FORCE_KEY)
+        adopt(self, func, of=ENERGY, gives=dict.fromkeys(vectors, "1o"))
 
     def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
         """The data with energies, ``partial_forces`` and ``forces``."""
         method: Method = "chunks" if self.vectorize else "auto"
-        task = task_for(self.func, data, [POSITIONS], None, method, BATCH_EDGES, None)
+        task = task_for(self.func, data, [POSITIONS], None, method, BATCH_EDGES, self.create_graph)
         with _fallback_warnings(self.vectorize_warnings):
             rows = rows_of(task, method)
         partial = _dense(rows, len(rows.reach))
@@ -259,16 +261,3 @@ def _fallback_warnings(wanted: bool) -> Iterator[None]:
         yield
     finally:
         torch._C._debug_only_display_vmap_fallback_warnings(shown)  # type: ignore[attr-defined]
-
-
-def _checked_irreps(func: torch.nn.Module) -> dict[str, Any]:
-    """What the model gives, its energies of atoms being scalars."""
-    given: dict[str, Any] = dict(getattr(func, "irreps_out", {}))
-    if str(given.get(ENERGY, "1x0e")) != "1x0e":
-        raise ValueError(
-            f"partial forces are derivatives of the scalar {ENERGY!r}, which the model gives as "
-            f"{given[ENERGY]}"
-        )
-    if given and ENERGY not in given:
-        raise ValueError(f"the model gives no {ENERGY!r}; it gives {', '.join(given)}")
-    return given
