@@ -11,11 +11,24 @@ __all__ = ["compute"]
 
 
 def compute(
-    structures: Annotated[Path, typer.Argument(help="Any file that ASE reads.")],
+    first: Annotated[
+        str,
+        typer.Argument(
+            metavar="[NAME]",
+            help="A calculator, such as soap-power-spectrum or lode-spherical-expansion.",
+        ),
+    ],
+    second: Annotated[
+        Path | None, typer.Argument(metavar="STRUCTURES", help="Any file that ASE reads.")
+    ] = None,
+    *,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .mts file to write.")],
     gradients: Annotated[
-        str, typer.Option(help="Comma-separated: positions, strain; or none.")
+        str, typer.Option(help="Comma-separated: positions, strain, cell; or none.")
     ] = "positions,strain",
+    threads: Annotated[
+        int, typer.Option(min=1, help="How many work on one batch of structures.")
+    ] = 1,
     hypers: options.Hypers = None,
     descriptor: options.Descriptor = None,
     cutoff: options.Cutoff = None,
@@ -26,28 +39,44 @@ def compute(
 ) -> None:
     """Compute a descriptor of every atom, with its gradients, and save it.
 
-    [bold]Example:[/bold]  nablatom compute structures.extxyz -o descriptor.mts --cutoff 5
+    With a NAME, the file of settings holds those of this calculator, written as
+    nablatom.descriptors or featomic write them. Without one, the settings are the simple ones
+    below. The result goes to disk structure by structure: it may be larger than memory.
+
+    [bold]Example:[/bold]  nablatom compute soap-power-spectrum structures.extxyz
+    --hypers soap.yaml --gradients positions,strain -o soap.mts --threads 2
     """
+    from nablatom.cli.batches import computed
     from nablatom.cli.files import write_tensor
-    from nablatom.cli.hypers import settings
-    from nablatom.cli.steps import describe, descriptor_of, gradient_names, read_checked
+    from nablatom.cli.hypers import calculator_named, settings
+    from nablatom.cli.steps import describe, gradient_names, read_checked
     from nablatom.cli.terminal import Terminal
+    from nablatom.io.spool import Spool
 
     terminal = Terminal(as_json=as_json)
-    chosen = settings(
-        hypers,
-        descriptor=descriptor,
-        cutoff=cutoff,
-        width=width,
-        max_radial=max_radial,
-        max_angular=max_angular,
-    )
-    calculator = chosen.calculator()
+    simple: dict[str, str | float | None] = {
+        "cutoff": cutoff,
+        "width": width,
+        "max_radial": max_radial,
+        "max_angular": max_angular,
+    }
+    structures = Path(first) if second is None else second
+    if second is None:
+        chosen = settings(hypers, descriptor=descriptor, **simple)
+        calculator, summary = chosen.calculator(), chosen.summary()
+        used: object = chosen.model_dump()
+    else:
+        calculator, used = calculator_named(first, hypers, descriptor=descriptor, **simple)
+        summary = repr(calculator)
     names = gradient_names(gradients)
     frames = read_checked(structures)
-    terminal.title("Descriptor", chosen.summary())
-    tensor = descriptor_of(frames, calculator, names, terminal)
-    write_tensor(output, tensor)
-    summary = describe(tensor, output)
-    terminal.file(output, str(summary["text"]))
-    terminal.result({"structures": len(frames), "settings": chosen.model_dump(), **summary})
+    terminal.title("Descriptor", summary)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with Spool(output.parent) as spool:
+        for part in computed(calculator, frames, names, threads, terminal):
+            spool.append(part)
+        tensor = spool.tensor()
+        write_tensor(output, tensor)
+        described = describe(tensor, output)
+    terminal.file(output, str(described["text"]))
+    terminal.result({"structures": len(frames), "settings": used, **described})

@@ -1,12 +1,13 @@
 """Settings of a descriptor as text: from a YAML file and from options, checked."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+import nablatom.descriptors
 from nablatom.descriptors import (
     Cutoff,
     Delta,
@@ -14,9 +15,21 @@ from nablatom.descriptors import (
     SoapRadialSpectrum,
     SphericalWaves,
 )
+from nablatom.descriptors.density_calculator import DensityCalculator
+from nablatom.descriptors.explicit import Explicit
+from nablatom.descriptors.plain import to_plain
+from nablatom.descriptors.settings import calculator_from
 from nablatom.models import Calculator
 
-__all__ = ["Hypers", "settings"]
+__all__ = ["Hypers", "calculator_named", "settings"]
+
+
+SIMPLE = ("power-spectrum", "radial-spectrum")
+CALCULATORS = tuple(
+    name
+    for name, kind in vars(nablatom.descriptors).items()
+    if isinstance(kind, type) and issubclass(kind, DensityCalculator | Explicit)
+)
 
 
 class Hypers(BaseModel):
@@ -73,6 +86,49 @@ def settings(path: Path | None, **options: str | float | None) -> Hypers:
         return Hypers.model_validate(found)
     except ValidationError as error:
         raise ValueError("\n".join(map(_said, error.errors()))) from None
+
+
+def calculator_named(
+    name: str, path: Path | None, **options: str | float | None
+) -> tuple[Calculator, object]:
+    """The calculator of a name, ``soap-power-spectrum`` or ``SoapPowerSpectrum``, and its settings.
+
+    The simple names of `Hypers` take the simple settings; all others take a file with their own
+    settings, or with featomic's.
+
+    Raises
+    ------
+    ValueError
+        There is no such calculator, a setting is wrong, or an option is not for this one.
+    """
+    if name in SIMPLE:
+        if options.get("descriptor") not in (None, name):
+            raise ValueError(f"{name} and --descriptor {options['descriptor']}: choose one of them")
+        simple = settings(path, **{**options, "descriptor": name})
+        return simple.calculator(), simple.model_dump()
+    given = [f"--{option.replace('_', '-')}" for option, value in options.items() if value]
+    if given:
+        raise ValueError(
+            f"{', '.join(given)} are for {' and '.join(SIMPLE)} only; give the settings of {name} "
+            "in a file, with --hypers"
+        )
+    found = {} if path is None else _read(path)
+    kind = name if "-" not in name and name[:1].isupper() else _class_name(name)
+    if len(found) == 1 and kind in found:
+        found = cast("dict[str, object]", found[kind] or {})
+    if kind not in CALCULATORS:
+        known = ", ".join(sorted((*SIMPLE, *map(_kebab, CALCULATORS))))
+        raise ValueError(f"no calculator {name!r}; choose from {known}")
+    calculator = cast("Calculator", calculator_from(kind, found))
+    return calculator, to_plain(calculator)
+
+
+def _class_name(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("-"))
+
+
+def _kebab(kind: str) -> str:
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in kind).strip("-")
 
 
 def _read(path: Path) -> dict[str, object]:
