@@ -109,6 +109,10 @@ CHANGES = {
     "wrapping": (lambda d, e: e + 1e-3 * off_center(d), "energy at .* expected"),
     "cells": (lambda d, e: e + 1e-3 * volume(d), "energy at .* expected"),
     "batch": (lambda d, e: e - e.mean(), "energy at .* expected"),
+    "edges": (
+        lambda d, e: e + 1e-3 * per_atom(d, torch.ones_like(d["edge_lengths"])),
+        "energy at .* expected",
+    ),
     "reach": (neighbors_of_neighbors, "slope by edges that are 1 hops away at .* expected 0"),
     "precision": (lambda d, e: (e + 1e5) - 1e5, "energy at .* expected"),
     "isolation": (alone, "the energy of one atom Ar is nan"),

@@ -429,6 +429,25 @@ def test_models_keep_the_contract(models, name, check):
     assert_model_contract(model, structures, checks=[check])
 
 
+@pytest.mark.parametrize("name", ["Lennard-Jones", "Morse", "Stillinger-Weber", "embedded atom"])
+def test_two_derivatives_by_positions_cell_and_parameters(models, name):
+    model, bond = models[name]
+    data = data_of(model, example_structures(model.type_names, bond=bond)["one atom"])
+    parameters = {k: p.detach() for k, p in model.named_parameters() if k in FITTED}
+
+    def energy(positions, cell, *values):
+        moved = {**data, "pos": positions, "cell": cell}
+        fitted = dict(zip(parameters, values, strict=True))
+        return torch.func.functional_call(model, fitted, (moved,))["total_energy"]
+
+    leaves = [x.clone().requires_grad_() for x in (data["pos"], data["cell"], *parameters.values())]
+    assert torch.autograd.gradcheck(energy, leaves)
+    assert torch.autograd.gradgradcheck(energy, leaves)
+
+
+FITTED = ("epsilon", "sigma", "depth", "alpha", "distance", "strength", "gamma", "cosine")
+
+
 @pytest.mark.parametrize("name", ["Lennard-Jones", "Stillinger-Weber", "embedded atom"])
 def test_one_graph_for_any_number_of_atoms(models, name):
     """Traced without a break, and once: other sizes do not need another graph."""

@@ -180,7 +180,7 @@ def _edge_vectors(data: Type) -> torch.Tensor:
     vectors = positions.index_select(0, neighbor) - positions.index_select(0, center)
     if CELL_KEY not in data or EDGE_CELL_SHIFT_KEY not in data:
         return vectors
-    shift, cell = data[EDGE_CELL_SHIFT_KEY].to(vectors.dtype), data[CELL_KEY].view(-1, 3, 3)
+    shift, cell = data[EDGE_CELL_SHIFT_KEY].to(vectors.dtype), data[CELL_KEY].reshape(-1, 3, 3)
     if len(cell) == 1:
         return vectors + shift @ cell[0]
     return vectors + torch.einsum("ea,eab->eb", shift, cell.index_select(0, frame_of_edges(data)))

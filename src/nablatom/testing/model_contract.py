@@ -217,6 +217,19 @@ def check_batch(model: GraphModuleMixin, structure: ase.Atoms) -> None:
         assert_agree("slope across frames", slope[elsewhere], 0 * slope[elsewhere], 0.0)
 
 
+def check_edges(model: GraphModuleMixin, structure: ase.Atoms) -> None:
+    """Edges may come in any order, and may be longer than the cutoff; tensors may be views."""
+    data = AtomicDataDict.with_neighbors(data_of(model, structure), 1.25 * model.cutoff)
+    edges = data[AtomicDataDict.EDGE_INDEX_KEY].shape[1]
+    order = torch.from_numpy(np.random.default_rng(0).permutation(edges))
+    data = {
+        **{key: _view(x) for key, x in data.items()},
+        AtomicDataDict.EDGE_INDEX_KEY: data[AtomicDataDict.EDGE_INDEX_KEY][:, order],
+        AtomicDataDict.EDGE_CELL_SHIFT_KEY: data[AtomicDataDict.EDGE_CELL_SHIFT_KEY][order],
+    }
+    assert_same(evaluated(model, data), of(model, structure), EXACT)
+
+
 def check_smoothness(model: GraphModuleMixin, structure: ase.Atoms) -> None:  # noqa: ARG001
     """Energy and forces are continuous where an atom passes the cutoff of another."""
     near, step = 0.6 * model.cutoff, 1e-7 * model.cutoff
@@ -304,6 +317,7 @@ MODEL_CHECKS: Mapping[str, Check] = {
     "wrapping": check_wrapping,
     "cells": check_cells,
     "batch": check_batch,
+    "edges": check_edges,
     "smoothness": check_smoothness,
     "reach": check_reach,
     "hygiene": check_hygiene,
@@ -345,6 +359,11 @@ def assert_turned(model: GraphModuleMixin, structure: ase.Atoms, matrix: Numbers
         forces=result.forces @ matrix, strain=matrix.T @ result.strain @ matrix
     )
     assert_same(of(model, rotated(structure, matrix)), turned, EXACT)
+
+
+def _view(values: torch.Tensor) -> torch.Tensor:
+    """The same numbers, with others between them."""
+    return torch.stack([values, values], dim=-1)[..., 0]
 
 
 def _split(values: Numbers, structures: Sequence[ase.Atoms]) -> Numbers:
