@@ -56,7 +56,8 @@ class Edges(NamedTuple):
         rows = int((self.table.centers < atoms).sum())
         table = EdgeTable(self.table.slots[:rows], self.table.centers[:rows])
         flat = (x[: rows * width] for x in (self.neighbors, self.harmonics, self.radial))
-        return Edges(table, *flat, atoms)
+        neighbors, harmonics, radial = flat
+        return Edges(table, neighbors, harmonics, radial, atoms)
 
 
 class Convolution(torch.nn.Module):
@@ -108,7 +109,8 @@ class Convolution(torch.nn.Module):
         self.irreps_out = self.gate.irreps_out
         self.paths = paths(self.irreps_in, l_max, self.gate.irreps_in)
         # Plain names and numbers, as compiled code cannot look into irreps.
-        self._given = [(str(ir), ir.l) for _, ir in self.irreps_in]
+        used = {source for path in self.paths for source in path.sources}
+        self._sources = [(str(ir), ir.l) for _, ir in self.irreps_in if str(ir) in used]
 
         def draw(*shape: int) -> torch.nn.Parameter:
             return uniform(*shape, dtype=dtype, generator=generator)
@@ -155,7 +157,7 @@ class Convolution(torch.nn.Module):
         """What atoms tell others, for every l: (atoms, 2l + 1, columns)."""
         norms = self.neighbor_norms[types]
         sent: dict[int, list[torch.Tensor]] = {}
-        for name, l in self._given:
+        for name, l in self._sources:
             x = features[name] @ scaled(self.before[name])
             sent.setdefault(l, []).append(x * norms)
         return {l: torch.cat(x, -1) for l, x in sent.items()}
@@ -169,7 +171,10 @@ class Convolution(torch.nn.Module):
         coupled = angular.split_with_sizes([path.coupled for path in self.paths], -1)
         received: dict[str, list[torch.Tensor]] = {}
         for path, weight, matrix in zip(self.paths, weights, coupled, strict=True):
-            x = near[path.l1].narrow(-1, path.start, path.width) * weight[:, None]
+            x = near[path.l1]
+            if path.width < x.shape[-1]:
+                x = x.narrow(-1, path.start, path.width)
+            x = x * weight[:, None]
             summed = width * (2 * path.l1 + 1)  # neighbors and components together
             matrix = matrix.reshape(rows, summed, 2 * path.l3 + 1).transpose(1, 2)
             x = matrix @ x.view(rows, summed, path.width)  # (rows, 2 l3 + 1, columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -24,7 +24,7 @@ class Path:
     sizes
         Multiplicities.
     start
-        The first column among all features of this ``l1``.
+        The first column among all features of this ``l1`` that have a use.
     """
 
     l1: int
@@ -56,13 +56,9 @@ def paths(irreps_in: Irreps, l_max: int, wanted: Irreps) -> list[Path]:
     [(0, 0, 0, ('0e',)), (1, 1, 0, ('0e',))]
     """
     names = {str(ir) for _, ir in wanted}
-    return [
-        path
-        for l1 in dict.fromkeys(ir.l for _, ir in irreps_in)
-        for l2 in range(l_max + 1)
-        for l3 in range(abs(l1 - l2), l1 + l2 + 1)
-        for path in _runs(irreps_in, (l1, l2, l3), names)
-    ]
+    every = _paths(irreps_in, l_max, names)
+    used = {source for path in every for source in path.sources}
+    return _paths([(mul, ir) for mul, ir in irreps_in if str(ir) in used], l_max, names)
 
 
 def reachable(irreps_in: Irreps, l_max: int, wanted: Irreps) -> Irreps:
@@ -93,7 +89,19 @@ def coupling(plan: Sequence[Path], l_max: int) -> torch.Tensor:
     return torch.cat(columns, -1)
 
 
-def _runs(irreps_in: Irreps, ls: tuple[int, int, int], wanted: set[str]) -> Iterator[Path]:
+def _paths(irreps_in: Iterable[tuple[int, o3.Irrep]], l_max: int, wanted: set[str]) -> list[Path]:
+    return [
+        path
+        for l1 in dict.fromkeys(ir.l for _, ir in irreps_in)
+        for l2 in range(l_max + 1)
+        for l3 in range(abs(l1 - l2), l1 + l2 + 1)
+        for path in _runs(irreps_in, (l1, l2, l3), wanted)
+    ]
+
+
+def _runs(
+    irreps_in: Iterable[tuple[int, o3.Irrep]], ls: tuple[int, int, int], wanted: set[str]
+) -> Iterator[Path]:
     """Paths for these angular momenta: one for every run of features that have a use."""
     first = stop = 0
     run: list[tuple[str, str, int]] = []
