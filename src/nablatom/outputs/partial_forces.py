@@ -237,7 +237,8 @@ def _tensor(rows: Rows, data: AtomicDataDict.Type) -> TensorMap:
     """One block, labelled by frame and atom."""
     reached, names = rows.reach, atom_labels(data)
     every = Labels.range("sample", len(reached))
-    pairs = np.column_stack([reached.target, names[reached.atom]]).astype(np.int32)
+    pairs = np.empty((len(reached.atom), 3), np.int32)
+    pairs[:, 0], pairs[:, 1:] = reached.target, names[reached.atom]
     labels = {POSITIONS: Labels.unchecked(("sample", "system", "atom"), pairs)}
     slopes = {name: (labels.get(name, every), x) for name, x in rows.derivatives.items()}
     samples = Labels.unchecked(("system", "atom"), names[reached.targets])

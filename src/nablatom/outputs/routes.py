@@ -12,6 +12,7 @@ import torch
 from nablatom.models import AtomicDataDict
 from nablatom.outputs.clusters import batches, cluster_data, clusters
 from nablatom.outputs.coloring import colors_of
+from nablatom.outputs.derivatives import pair_derivatives
 from nablatom.outputs.products import Linearization, linearize
 from nablatom.outputs.pruning import pruned
 from nablatom.outputs.rows import (
@@ -36,18 +37,17 @@ def by_clusters(task: Task) -> Rows:
     parts = []
     for part in batches(task.reach.edges_within(task.edges.degree)[:, -2], task.batch_edges):
         cut = clusters(task.reach, task.edges, part)
-        point = linearize(
+        found = pair_derivatives(
             pruned(task.model, cut),
             cluster_data(task.data, cut),
             of=ENERGY,
-            wrt=task.wrt,
             create_graph=task.graph,
         )
-        found = point.vjp(torch.ones_like(point.values))
-        if POSITIONS in found:
+        slopes: Found = {name: getattr(found, name) for name in task.wrt}
+        if POSITIONS in slopes:
             order = index(np.argsort(cut.entry), task.device)
-            found[POSITIONS] = found[POSITIONS].index_select(0, order)
-        parts.append((point.values.flatten(), found))
+            slopes[POSITIONS] = slopes[POSITIONS].index_select(0, order)
+        parts.append((found.outputs[ENERGY].flatten(), slopes))
     return joined(task.reach, parts)
 
 
