@@ -10,6 +10,8 @@ from nablatom.outputs.atomic_virial import AtomicVirialOutput, atomic_virials
 from nablatom.outputs.elasticity import elastic_constants, internal_strain
 from nablatom.outputs.heat_flux import HeatFluxOutput, heat_flux, unfolded_heat_flux
 from nablatom.outputs.hessian import HessianOutput, hessian, hvp
+from nablatom.outputs.sparse_hessian import sparse_hessian
+from nablatom.testing import assert_output_contract
 from response_models import STRUCTURES, Messages, crystal, data_of, small_cell
 
 
@@ -21,10 +23,15 @@ def velocities_of(data):
     return torch.sin(2.0 * phase).to(data["pos"])
 
 
+def slopes_of(forces):
+    return forces.block().gradient("positions").values
+
+
 # name → function of model and data, and what its rows belong to
 RESPONSES = {
     "hvp": (lambda m, d, **k: hvp(m, d, velocities_of(d), **k), "atoms"),
     "hessian": (hessian, "matrix"),
+    "sparse Hessian": (lambda m, d, **k: slopes_of(sparse_hessian(m, d, **k)), "pairs"),
     "atomic virials": (atomic_virials, "atoms"),
     "heat flux": (lambda m, d, **k: heat_flux(m, d, velocities_of(d), **k), "frames"),
     "unfolded heat flux": (
@@ -147,6 +154,20 @@ def test_places_far_from_the_origin_are_like_others(name, model):
     torch.testing.assert_close(respond(model, far), expected, rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize("name", RESPONSES)
+def test_longer_edges_and_their_order_do_not_matter(name, model):
+    respond, _ = RESPONSES[name]
+    data = data_of(crystal(), model)
+    longer = AtomicDataDict.with_neighbors(data, 1.3 * model.cutoff)
+    order = torch.randperm(
+        longer["edge_index"].shape[1], generator=torch.Generator().manual_seed(1)
+    )
+    longer["edge_index"] = longer["edge_index"][:, order]
+    longer["edge_cell_shift"] = longer["edge_cell_shift"][order]
+    found = respond(model, longer)
+    torch.testing.assert_close(found, respond(model, data), rtol=1e-8, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["hvp", "atomic virials", "heat flux", "unfolded heat flux"])
 def test_no_neighbors_no_response(name, model):
     data = {
@@ -186,6 +207,11 @@ def test_modules_wrap_each_other_and_follow_the_mode_inside(key, model):
     model.train()
     assert both(data)[key].requires_grad
     assert not MODULES[key](model, create_graph=False)(data)[key].requires_grad
+
+
+@pytest.mark.parametrize("module", [HessianOutput, AtomicVirialOutput])
+def test_modules_keep_to_the_contract_of_outputs(module):
+    assert_output_contract(module(Messages().eval()), {"small cell": small_cell()})
 
 
 @pytest.mark.parametrize("key", MODULES)
