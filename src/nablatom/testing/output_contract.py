@@ -19,7 +19,14 @@ from nablatom.models import AtomicDataDict, GraphModuleMixin
 from nablatom.testing.evaluation import Numbers, assert_agree, data_of, differences
 from nablatom.testing.hygiene import assert_untouched
 from nablatom.testing.model_contract import DERIVATIVE, EXACT, rotation
-from nablatom.testing.specimens import displaced, example_structures, lonely, rotated, strained
+from nablatom.testing.specimens import (
+    displaced,
+    example_structures,
+    lonely,
+    rotated,
+    strained,
+    without_cell,
+)
 
 __all__ = ["FIELD_AXES", "OUTPUT_CHECKS", "assert_output_contract"]
 
@@ -287,14 +294,26 @@ def check_hygiene(module: GraphModuleMixin, structure: ase.Atoms) -> None:
 
 
 def check_training(module: GraphModuleMixin, structure: ase.Atoms) -> None:
-    """In training mode, all derivatives can be differentiated by the parameters."""
+    """In training mode, all derivatives can be differentiated by the parameters.
+
+    The slopes of what is known are finite, also if a frame without cell is in the batch.
+    """
     trained = deepcopy(module).train().requires_grad_()  # type: ignore[attr-defined]
     if not list(trained.parameters()):
         return
-    outputs = trained(data_of(module, structure))
-    for name in FIELD_AXES:
-        if name in outputs and not outputs[name].requires_grad:
+    outputs = trained(data_of(module, [structure, without_cell(structure)]))
+    given = {name: outputs[name] for name in FIELD_AXES if name in outputs}
+    weights = dict(trained.named_parameters())
+    for name, values in given.items():
+        if not values.requires_grad:
             raise AssertionError(f"in training mode, {name} is not differentiable")
+        loss = torch.where(values.isfinite(), values, 0.0).square().sum()
+        slopes: Sequence[torch.Tensor | None] = torch.autograd.grad(
+            loss, list(weights.values()), retain_graph=True, allow_unused=True
+        )
+        for parameter, slope in zip(weights, slopes, strict=True):
+            if slope is not None and not slope.isfinite().all():
+                raise AssertionError(f"the slope of {name} by {parameter} is {slope}")
 
 
 def check_copies(module: GraphModuleMixin, structure: ase.Atoms) -> None:

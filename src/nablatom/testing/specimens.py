@@ -13,6 +13,7 @@ __all__ = [
     "lonely",
     "rotated",
     "strained",
+    "without_cell",
 ]
 
 Numbers = NDArray[np.float64]
@@ -46,10 +47,8 @@ def example_structures(
     crystal = _crystal(types, bond, random)
     flipped = crystal.copy()
     flipped.set_cell(crystal.cell[[1, 0, 2]])
-    slab, wire, molecule = crystal.copy(), crystal.copy(), crystal.copy()
+    slab, wire, molecule = crystal.copy(), crystal.copy(), without_cell(crystal)
     slab.pbc, wire.pbc = (True, True, False), (False, True, False)
-    molecule.pbc = False
-    molecule.cell[:] = 0.0
     lattice = bond * np.array([[1.0, 0.1, 0.0], [0.2, 1.05, 0.1], [0.0, 0.3, 1.1]])
     one = ase.Atoms(types[0], positions=[[0.3, 0.2, 0.1]], cell=lattice, pbc=True)
     structures = {
@@ -101,9 +100,14 @@ def rotated(structure: ase.Atoms, matrix: Numbers) -> ase.Atoms:
     return turned
 
 
+def without_cell(structure: ase.Atoms) -> ase.Atoms:
+    """The same atoms as a molecule."""
+    molecule = structure.copy()
+    molecule.pbc = False
+    molecule.cell[:] = 0.0
+    return molecule
+
+
 def lonely(structure: ase.Atoms) -> ase.Atoms:
     """The first atom alone, without a cell."""
-    atom = structure[:1]
-    atom.pbc = False
-    atom.cell[:] = 0.0
-    return atom
+    return without_cell(structure[:1])
