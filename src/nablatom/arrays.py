@@ -49,6 +49,7 @@ __all__ = [
     "rowwise",
     "same_values",
     "sigmoid",
+    "sign",
     "smaller",
     "stack",
     "take",
@@ -372,6 +373,15 @@ def einsum(subscripts: str, *operands: Array) -> Array:
     torch = _torch()
     assert torch is not None
     return torch.einsum(subscripts, *operands)
+
+
+def sign(array: Array) -> Array:
+    """-1, 0 or 1 for each entry; NaN stays."""
+    if not _is_tensor(array):
+        return np.sign(array)
+    torch = _torch()
+    assert torch is not None
+    return torch.where(array == array, array.sign(), array)
 
 
 def sigmoid(array: Array) -> Array:

@@ -153,8 +153,7 @@ def abs(a: TensorBlock) -> TensorBlock:
 
     Gradients follow ``sign(a) da``; at zero, where there is no derivative, they are zero.
     """
-    xp = arrays.namespace(a.values)
-    return elementwise(xp.abs, xp.sign, a)
+    return elementwise(arrays.namespace(a.values).abs, arrays.sign, a)
 
 
 Alone = Callable[[TensorBlock], TensorBlock]

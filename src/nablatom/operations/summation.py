@@ -204,9 +204,10 @@ class _Plan(NamedTuple):
 
 def _add_along(array: Array, axis: int, places: Rows, length: int) -> Array:
     """``out[…, places[i], …] += array[…, i, …]`` along one axis, counted from the right."""
-    xp = arrays.namespace(array)
-    first = xp.moveaxis(array, axis, 0)
-    return xp.moveaxis(arrays.add_rows(first, places, length), 0, axis)
+    first = axis % array.ndim
+    order = (first, *[i for i in range(array.ndim) if i != first])
+    added = arrays.add_rows(arrays.permuted(array, order), places, length)
+    return arrays.permuted(added, tuple(np.argsort(order).tolist()))
 
 
 @remembered
