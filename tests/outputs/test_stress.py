@@ -311,3 +311,44 @@ def test_ase_voigt_order(model):
     xx, yy, zz, yz, xz, xy = back.get_stress()
     expected = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
     np.testing.assert_allclose(outputs["stress"][0], expected, rtol=0, atol=0)
+
+
+# -- physics ------------------------------------------------------------------------------
+
+
+def test_pressure_is_minus_the_slope_of_the_energy_by_volume(model):
+    structure = crystal()
+    volume = structure.get_volume()
+    stress = forces_and_stress(model, data_of(structure, model))[1][0]
+
+    def energy(volume_now):
+        moved = structure.copy()
+        moved.set_cell(structure.cell * (volume_now / volume) ** (1 / 3), scale_atoms=True)
+        return model(data_of(moved, model))["total_energy"].item()
+
+    h = 1e-4 * volume
+    slope = (energy(volume + h) - energy(volume - h)) / (2 * h)
+    assert slope == pytest.approx(stress.trace().item() / 3, rel=1e-6)
+
+
+def test_no_work_is_done_around_a_closed_path(model):
+    """``∮ F·dr = 0``: the trapezoidal rule is exact to all orders on a smooth closed path."""
+    data = data_of(cluster(), model)
+    first, second = (torch.sin(k * torch.arange(27.0).double()).reshape(9, 3) for k in (1, 2))
+    steps, work, size = 48, 0.0, 0.0
+    for angle in torch.arange(steps).double() * (2 * torch.pi / steps):
+        pos = data["pos"] + 0.02 * (angle.cos() * first + angle.sin() * second)
+        tangent = 0.02 * (angle.cos() * second - angle.sin() * first)
+        power = (forces(model, data | {"pos": pos}) * tangent).sum().item()
+        work, size = work + power / steps, size + abs(power) / steps
+    assert size > 1e-3
+    assert abs(work) < 1e-9 * size
+
+
+def test_clusters_feel_no_net_force_and_no_net_torque(model):
+    data = data_of(cluster(), model)
+    found = forces(model, data)
+    torch.testing.assert_close(found.sum(0), torch.zeros(3).double(), rtol=0, atol=1e-12)
+    torque = torch.linalg.cross(data["pos"], found).sum(0)
+    torch.testing.assert_close(torque, torch.zeros(3).double(), rtol=0, atol=1e-12)
+    assert found.abs().max() > 0.01
