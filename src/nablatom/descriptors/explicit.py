@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nablatom.block import TensorBlock
+from nablatom.descriptors.neighborhoods import check_finite
 from nablatom.labels import Labels, LabelsEntry
 from nablatom.operations import filter_blocks, slice
 from nablatom.systems.structures import read_structures
@@ -75,7 +76,8 @@ class Explicit(ABC):
         Raises
         ------
         ValueError
-            There are no atoms, a gradient is unknown, or two atoms are at the same place.
+            There are no atoms, a gradient is unknown, positions or cells are not finite, or
+            two atoms are at the same place.
         """
         unknown = [name for name in gradients if name not in PARAMETERS]
         if unknown:
@@ -86,6 +88,8 @@ class Explicit(ABC):
         frames = frames_of(structures)
         if not any(len(frame) for frame in frames):
             raise ValueError(f"no atoms in {len(frames)} structures: expected at least one")
+        for index, frame in enumerate(frames):
+            check_finite(index, frame)
         tensor = self.tensor(frames, tuple(gradients))
         tensor = chosen(tensor, samples=samples, properties=properties, keys=keys)
         return tensor if dtype == "float64" else _cast(tensor, dtype)

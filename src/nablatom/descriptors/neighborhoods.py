@@ -12,7 +12,7 @@ from nablatom.descriptors.cutoff import Cutoff
 from nablatom.descriptors.kernels_index import Surroundings, small_pairs, sorted_pairs
 from nablatom.descriptors.scaling import Willatt2018
 
-__all__ = ["Neighborhoods", "neighborhoods"]
+__all__ = ["SAME_PLACE", "Neighborhoods", "check_finite", "neighborhoods"]
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -131,7 +131,7 @@ def _pairs(
     search = vesin.NeighborList(cutoff=radius, full_list=True, n_threads=1)
     parts = [(np.empty(0, np.int64),) * 2 + (np.empty((0, 3)),) * 2]
     for index, frame in enumerate(frames):
-        _check_finite(index, frame)
+        check_finite(index, frame)
         positions, pbc = frame.positions, frame.pbc
         if not pbc.any() and len(frame) <= SMALL:
             center, neighbor, vector = small_pairs(positions, radius)
@@ -155,7 +155,8 @@ def _pairs(
     return center, neighbor, shift, vector
 
 
-def _check_finite(index: int, frame: ase.Atoms) -> None:
+def check_finite(index: int, frame: ase.Atoms) -> None:
+    """Refuse positions and cells that are not finite, and periodic cells without volume."""
     if not (np.isfinite(frame.positions).all() and np.isfinite(frame.cell.array).all()):
         raise ValueError(f"structure {index} has positions or a cell that are not finite")
     if frame.pbc.all() and frame.cell.volume == 0:

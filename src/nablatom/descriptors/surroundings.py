@@ -7,6 +7,7 @@ import ase
 import numpy as np
 from numpy.typing import NDArray
 
+from nablatom.descriptors.neighborhoods import SAME_PLACE
 from nablatom.labels import Labels
 from nablatom.systems.pairs import Pairs, neighbor_pairs
 
@@ -69,7 +70,7 @@ class Surroundings:
 
 
 def _check_apart(pairs: Pairs) -> None:
-    together = np.flatnonzero(pairs.distance == 0)
+    together = np.flatnonzero(pairs.distance < SAME_PLACE)
     if len(together):
         p = together[0]
         raise ValueError(

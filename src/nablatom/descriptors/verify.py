@@ -340,8 +340,8 @@ def _flat(parts: Sequence[Array]) -> Array:
 
 
 def _joined(pairs: Iterable[tuple[Array, Array]]) -> tuple[Array, Array]:
-    first, second = zip(*pairs, strict=True)
-    return _flat(first), _flat(second)
+    parts = list(pairs)
+    return _flat([first for first, _ in parts]), _flat([second for _, second in parts])
 
 
 def _largest(arrays: Sequence[Array]) -> float:
