@@ -12,10 +12,18 @@ from numpy.typing import NDArray
 
 from nablatom.descriptors.kernels_density import add_pair, add_tangent, pull_back
 from nablatom.descriptors.kernels_index import Places, Surroundings
-from nablatom.descriptors.kernels_pair import Basis, aligned, compiled, evaluate
-from nablatom.descriptors.lanes import WIDTH, load, multiply_add, spread, store
+from nablatom.descriptors.kernels_pair import Basis, aligned, compiled, evaluate, inside
+from nablatom.descriptors.lanes import WIDTH, broadcast, item, load, multiply_add, spread, store
 
-__all__ = ["add_outer", "differentiate", "expand", "pull_expansion", "push_expansion"]
+__all__ = [
+    "add_outer",
+    "differentiate",
+    "expand",
+    "most_pairs",
+    "pull_expansion",
+    "push_expansion",
+    "single",
+]
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -45,14 +53,13 @@ def expand(
     types = around.segment.shape[1] - 1
     size, width, angular = basis.size, len(basis.center), offsets.shape[3]
     lm = angular * angular
-    Y, D, scratch = np.empty(lm), np.empty((3, lm)), np.empty((angular + 2, angular))
-    F, dF = aligned(2, angular * width)
+    most = most_pairs(first, last, around)
+    Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), np.empty((angular + 2, angular))
+    F, dF = aligned(most, angular * width), aligned(most, angular * width)
     density = aligned(1, lm * width)[0]
     pair, same, own = aligned(3, 3 * lm * width)
     tensor, stretch = aligned(3, 3 * lm * width), aligned(3, 3 * lm * width)
-    here, there = np.empty(angular, np.int64), np.empty(angular, np.int64)
-    for l in range(angular):
-        there[l] = 3 * l * l * width
+    in_scratch = 3 * np.arange(angular) ** 2 * width
     for i in range(first, last):
         c = around.type[i]
         for a in range(types):
@@ -68,36 +75,52 @@ def expand(
             if wants[2]:
                 stretch[:] = 0.0
             starts = offsets[1, c, a]
-            direct = size == width and not (wants[1] or wants[2]) and starts.min() >= 0
-            end = around.segment[i, a + 1]
-            for p in range(around.segment[i, a], end):
-                v, r, j = around.vector[p], around.distance[p], around.neighbor[p]
-                evaluate(v, r, around.factor[p], around.slope[p], basis, Y, D, F, dF, scratch)
-                add_pair(density, angular, width, Y, F)
-                if not (wants[0] or wants[1] or wants[2]):
+            direct = wants[0] and not (wants[1] or wants[2]) and size == width and starts.min() >= 0
+            begin, end = around.segment[i, a], around.segment[i, a + 1]
+            for p in range(begin, end):
+                evaluate(around, p, basis, Y, D, F, dF, p - begin, scratch)
+                add_pair(density, 0, angular, width, Y, F, p - begin)
+            for l in range(angular if direct else 0):  # one block after the other is far faster
+                for p in range(begin, end):
+                    if single(around, i, p, begin, end):
+                        at = starts[l] + places.row[p, a] * 3 * (2 * l + 1) * width
+                        _differentiate(
+                            positions,
+                            at,
+                            own,
+                            0,
+                            l,
+                            lm,
+                            1.0,
+                            width,
+                            around,
+                            p,
+                            Y,
+                            D,
+                            F,
+                            dF,
+                            p - begin,
+                        )
+            for p in range(begin, end if wants[0] or wants[1] or wants[2] else begin):
+                if direct and single(around, i, p, begin, end):
                     continue
+                j = around.neighbor[p]
                 moves = 1.0 if j != i else 0.0
-                again = p > around.segment[i, a] and around.neighbor[p - 1] == j
-                more = p + 1 < end and around.neighbor[p + 1] == j
-                row = places.row[p, a]
-                if direct and j != i and not (again or more):
-                    for l in range(angular):
-                        here[l] = starts[l] + row * 3 * (2 * l + 1) * width
-                    differentiate(positions, here, own, moves, width, v, r, Y, D, F, dF)
-                    continue
-                differentiate(pair, there, own, moves, width, v, r, Y, D, F, dF)
+                differentiate(
+                    pair, in_scratch, own, 0, moves, width, around, p, Y, D, F, dF, p - begin
+                )
                 if wants[1]:
-                    add_outer(tensor, v, pair)
+                    add_outer(tensor, 0, around.vector, p, pair)
                 if wants[2]:
-                    add_outer(stretch, around.shift[p], pair)
+                    add_outer(stretch, 0, around.shift, p, pair)
                 if not wants[0] or j == i:
                     continue
-                if again:
+                if p > begin and around.neighbor[p - 1] == j:
                     _add(same, pair)
                 else:
                     same[:] = pair
-                if not more:
-                    _write(positions, starts, row, same, angular, size, width)
+                if p + 1 == end or around.neighbor[p + 1] != j:
+                    _write(positions, starts, places.row[p, a], same, angular, size, width)
             _write_values(values, offsets[0, c, a], sample, density, angular, size, width)
             if wants[0]:
                 _write(positions, starts, places.own[i, a], own, angular, size, width)
@@ -112,47 +135,91 @@ def expand(
                     )
 
 
-@compiled
+@inside
 def differentiate(
     to: Array,
     starts: Integers,
     own: Array,
+    own_start: int,
     moves: float,
     width: int,
-    v: Array,
-    r: float,
+    around: Surroundings,
+    p: int,
     Y: Array,
     D: Array,
     F: Array,
     dF: Array,
+    k: int,
 ) -> None:
     """``G`` of one pair; the center of it moves the other way."""
-    none, back = spread(0.0), spread(-moves)
+    lm = len(starts) * len(starts)
     for l in range(len(starts)):
-        lm, rows = l * l, 2 * l + 1
-        for n in range(0, width, WIDTH):
-            f, s = load(F, l * width + n), load(dF, l * width + n)
-            for b in range(3):
-                u = v[b] / r
-                at, at_own = starts[l] + b * rows * width + n, (3 * lm + b * rows) * width + n
-                for m in range(rows):
-                    g = multiply_add(spread(u * Y[lm + m]), s, none)
-                    g = multiply_add(spread(D[b, lm + m]), f, g)
-                    store(to, at + m * width, g)
-                    store(
-                        own,
-                        at_own + m * width,
-                        multiply_add(back, g, load(own, at_own + m * width)),
-                    )
+        _differentiate(
+            to, starts[l], own, own_start, l, lm, moves, width, around, p, Y, D, F, dF, k
+        )
+
+
+@inside
+def _differentiate(
+    to: Array,
+    start: int,
+    own: Array,
+    own_start: int,
+    l: int,
+    lm: int,
+    moves: float,
+    width: int,
+    around: Surroundings,
+    p: int,
+    Y: Array,
+    D: Array,
+    F: Array,
+    dF: Array,
+    k: int,
+) -> None:
+    none, back, rows = spread(0.0), spread(-moves), 2 * l + 1
+    y, d, f_row = k * lm, 3 * k * lm, k * F.shape[1] + l * width
+    inverse = 1.0 / item(around.distance, p)
+    for n in range(0, width, WIDTH):
+        f, slope = load(F, f_row + n), load(dF, f_row + n)
+        for b in range(3):
+            along = multiply_add(spread(item(around.vector, 3 * p + b) * inverse), slope, none)
+            at = start + b * rows * width + n
+            at_own = own_start + (3 * l * l + b * rows) * width + n
+            for m in range(l * l, l * l + rows):
+                g = multiply_add(broadcast(Y, y + m), along, none)
+                g = multiply_add(broadcast(D, d + b * lm + m), f, g)
+                store(to, at, g)
+                store(own, at_own, multiply_add(back, g, load(own, at_own)))
+                at += width
+                at_own += width
 
 
 @compiled
-def add_outer(total: Array, v: Array, pair: Array) -> None:
+def most_pairs(first: int, last: int, around: Surroundings) -> int:
+    """The largest number of pairs that one of some centers has."""
+    most = 0
+    for i in range(first, last):
+        most = max(most, around.segment[i, -1] - around.segment[i, 0])
+    return most
+
+
+@inside
+def single(around: Surroundings, i: int, p: int, begin: int, end: int) -> bool:
+    """Whether the neighbor of a pair is seen only once, and is not an image of the center."""
+    j = around.neighbor[p]
+    before = p > begin and around.neighbor[p - 1] == j
+    after = p + 1 < end and around.neighbor[p + 1] == j
+    return j != i and not (before or after)
+
+
+@inside
+def add_outer(total: Array, start: int, vectors: Array, p: int, pair: Array) -> None:
     """Add ``v_a G_b``: three rows of derivatives, each for one ``a``."""
     for a in range(3):
-        w, to = spread(v[a]), total[a]
+        w, row = spread(item(vectors, 3 * p + a)), start + a * len(pair)
         for k in range(0, len(pair), WIDTH):
-            store(to, k, multiply_add(w, load(pair, k), load(to, k)))
+            store(total, row + k, multiply_add(w, load(pair, k), load(total, row + k)))
 
 
 @compiled
@@ -233,8 +300,8 @@ def push_expansion(
     """Write how the values change when pair vectors change by the tangents, (pairs, 3)."""
     size, width, angular = basis.size, len(basis.center), offsets.shape[3]
     lm = angular * angular
-    Y, D, scratch = np.empty(lm), np.empty((3, lm)), np.empty((angular + 2, angular))
-    F, dF = aligned(2, angular * width)
+    Y, D, scratch = np.empty((1, lm)), np.empty((1, 3, lm)), np.empty((angular + 2, angular))
+    F, dF = aligned(1, angular * width), aligned(1, angular * width)
     density = aligned(1, lm * width)[0]
     for i in range(first, last):
         for a in range(around.segment.shape[1] - 1):
@@ -243,9 +310,8 @@ def push_expansion(
                 continue
             density[:] = 0.0
             for p in range(around.segment[i, a], around.segment[i, a + 1]):
-                v, r = around.vector[p], around.distance[p]
-                evaluate(v, r, around.factor[p], around.slope[p], basis, Y, D, F, dF, scratch)
-                add_tangent(density, angular, width, v, r, tangents[p], Y, D, F, dF)
+                evaluate(around, p, basis, Y, D, F, dF, 0, scratch)
+                add_tangent(density, 0, angular, width, around, p, tangents, Y, D, F, dF, 0)
             starts = offsets[0, around.type[i], a]
             _write_values(values, starts, sample, density, angular, size, width)
 
@@ -264,8 +330,8 @@ def pull_expansion(
     """Write the derivative of ``sum cotangents * values`` by every pair vector, (pairs, 3)."""
     size, width, angular = basis.size, len(basis.center), offsets.shape[3]
     lm = angular * angular
-    Y, D, scratch = np.empty(lm), np.empty((3, lm)), np.empty((angular + 2, angular))
-    F, dF = aligned(2, angular * width)
+    Y, D, scratch = np.empty((1, lm)), np.empty((1, 3, lm)), np.empty((angular + 2, angular))
+    F, dF = aligned(1, angular * width), aligned(1, angular * width)
     density = aligned(1, lm * width)[0]
     for i in range(first, last):
         for a in range(around.segment.shape[1] - 1):
@@ -275,9 +341,8 @@ def pull_expansion(
             starts = offsets[0, around.type[i], a]
             _read_values(cotangents, starts, sample, density, angular, size, width)
             for p in range(around.segment[i, a], around.segment[i, a + 1]):
-                v, r = around.vector[p], around.distance[p]
-                evaluate(v, r, around.factor[p], around.slope[p], basis, Y, D, F, dF, scratch)
-                pull_back(result[p], density, angular, width, v, r, Y, D, F, dF)
+                evaluate(around, p, basis, Y, D, F, dF, 0, scratch)
+                pull_back(result, density, 0, angular, width, around, p, Y, D, F, dF, 0)
 
 
 @compiled

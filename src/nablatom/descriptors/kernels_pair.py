@@ -6,15 +6,18 @@ in pieces that fill a register of the processor, and never need to ask how many 
 
 from collections.abc import Callable
 from math import factorial, pi, sqrt
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from nablatom.descriptors.lanes import WIDTH
+from nablatom.descriptors.lanes import WIDTH, item, load, multiply_add, put, spread, store
 
-__all__ = ["Basis", "aligned", "compiled", "evaluate", "harmonic_factors", "padded"]
+if TYPE_CHECKING:
+    from nablatom.descriptors.kernels_index import Surroundings
+
+__all__ = ["Basis", "aligned", "compiled", "evaluate", "harmonic_factors", "inside", "padded"]
 
 Array = NDArray[np.float64]
 Kernel: TypeAlias = Callable[..., Any]
@@ -32,6 +35,19 @@ def compiled(function: Kernel) -> Kernel:
 def padded(size: int) -> int:
     """The next multiple of `WIDTH`."""
     return -(-size // WIDTH) * WIDTH
+
+
+def inside(function: Kernel) -> Kernel:
+    """As `compiled`, and part of what calls it: passing arrays to small functions is slow."""
+    kernel: Kernel = numba.njit(
+        function,
+        cache=True,
+        nogil=True,
+        error_model="numpy",
+        fastmath={"contract"},
+        forceinline=True,
+    )
+    return kernel
 
 
 class Basis(NamedTuple):
@@ -84,82 +100,112 @@ def aligned(rows: int, columns: int) -> Array:
 
 @compiled
 def evaluate(
-    v: Array,
+    around: "Surroundings",
+    p: int,
+    basis: Basis,
+    Y: Array,
+    D: Array,
+    F: Array,
+    dF: Array,
+    k: int,
+    scratch: Array,
+) -> None:
+    """Harmonics ``Y_lm``, ``r ∇Y_lm / r``, and radial factors ``F_ln``, ``F'_ln`` of pair ``p``.
+
+    They become row ``k`` of ``Y`` (rows, lm), ``D`` (rows, 3, lm), ``F`` and ``dF`` (rows, ln).
+    Formulas: `nablatom.descriptors.harmonics`.
+    """
+    r = item(around.distance, p)
+    inverse = 1.0 / r
+    x, y, z = (
+        item(around.vector, 3 * p) * inverse,
+        item(around.vector, 3 * p + 1) * inverse,
+        item(around.vector, 3 * p + 2) * inverse,
+    )
+    _harmonics(x, y, z, inverse, basis.harmonics, Y, D, k, scratch)
+    factor, slope = item(around.factor, p), item(around.slope, p)
+    _radial(r, factor, slope, basis.table, basis.inverse_spacing, F, dF, k)
+
+
+@inside
+def _harmonics(
+    x: float,
+    y: float,
+    z: float,
+    inverse: float,
+    factors: Array,
+    Y: Array,
+    D: Array,
+    k: int,
+    scratch: Array,
+) -> None:
+    size = factors.shape[1]
+    # scratch: c, s, then q; factors: norm, and the two of the recurrence
+    s, q, once, twice = size, 2 * size, size * size, 2 * size * size
+    put(scratch, 0, 1.0)
+    put(scratch, s + 0, 0.0)
+    put(scratch, q + 0, 1.0)
+    for m in range(1, size):
+        put(scratch, m, x * item(scratch, m - 1) - y * item(scratch, s + m - 1))
+        put(scratch, s + m, x * item(scratch, s + m - 1) + y * item(scratch, m - 1))
+    for l in range(1, size):
+        row = l * size
+        for m in range(l - 1):
+            here = item(factors, once + row + m) * z * item(scratch, q + row - size + m)
+            put(
+                scratch,
+                q + row + m,
+                here - item(factors, twice + row + m) * item(scratch, q + row - 2 * size + m),
+            )
+        last = (2 * l - 1) * item(scratch, q + row - size + l - 1)
+        put(scratch, q + row + l, last)
+        put(scratch, q + row + l - 1, z * last)
+    lm = size * size
+    y_row, d_row = k * lm, 3 * k * lm
+    for l in range(size):
+        row, middle = l * size, l * l + l
+        for m in range(l + 1):
+            n = item(factors, row + m)
+            here = n * item(scratch, q + row + m)
+            along_z = n * (l + m) * item(scratch, q + row - size + m) if m < l else 0.0
+            along_r = -n * item(scratch, q + row - size + m + 1) if m + 1 < l else 0.0
+            value, sideways = here * item(scratch, m), along_r * item(scratch, m)
+            dx, dy, at = sideways * x, sideways * y, middle + m
+            if m:
+                dx += here * m * item(scratch, m - 1)
+                dy -= here * m * item(scratch, s + m - 1)
+            put(Y, y_row + at, value)
+            put(D, d_row + at, (dx - l * value * x) * inverse)
+            put(D, d_row + lm + at, (dy - l * value * y) * inverse)
+            put(D, d_row + 2 * lm + at, (along_z * item(scratch, m) - l * value * z) * inverse)
+            if m:
+                value, sideways, at = (
+                    here * item(scratch, s + m),
+                    along_r * item(scratch, s + m),
+                    middle - m,
+                )
+                dx = sideways * x + here * m * item(scratch, s + m - 1)
+                dy = sideways * y + here * m * item(scratch, m - 1)
+                put(Y, y_row + at, value)
+                put(D, d_row + at, (dx - l * value * x) * inverse)
+                put(D, d_row + lm + at, (dy - l * value * y) * inverse)
+                put(
+                    D,
+                    d_row + 2 * lm + at,
+                    (along_z * item(scratch, s + m) - l * value * z) * inverse,
+                )
+
+
+@inside
+def _radial(
     r: float,
     factor: float,
     slope: float,
-    basis: Basis,
-    harmonics: Array,
-    gradients: Array,
-    radial: Array,
-    slopes: Array,
-    scratch: Array,
-) -> None:
-    """Harmonics ``Y_lm``, ``r ∇Y_lm / r``, and radial factors ``F_ln``, ``F'_ln`` of one pair.
-
-    ``v`` is the pair vector and ``r`` its length; ``factor`` and ``slope`` those of the cutoff.
-    Formulas: `nablatom.descriptors.harmonics`.
-    """
-    inverse = 1.0 / r
-    _harmonics(
-        v[0] * inverse,
-        v[1] * inverse,
-        v[2] * inverse,
-        inverse,
-        basis.harmonics,
-        harmonics,
-        gradients,
-        scratch,
-    )
-    _radial(r, factor, slope, basis.table, basis.inverse_spacing, radial, slopes)
-
-
-@compiled
-def _harmonics(
-    x: float, y: float, z: float, inverse: float, factors: Array, Y: Array, D: Array, scratch: Array
-) -> None:
-    top = factors.shape[1] - 1
-    q, c, s = scratch[2:], scratch[0], scratch[1]
-    c[0], s[0], q[0, 0] = 1.0, 0.0, 1.0
-    for m in range(1, top + 1):
-        c[m] = x * c[m - 1] - y * s[m - 1]
-        s[m] = x * s[m - 1] + y * c[m - 1]
-    for l in range(1, top + 1):
-        for m in range(l - 1):
-            q[l, m] = factors[1, l, m] * z * q[l - 1, m] - factors[2, l, m] * q[l - 2, m]
-        q[l, l] = (2 * l - 1) * q[l - 1, l - 1]
-        q[l, l - 1] = z * q[l, l]
-    for l in range(top + 1):
-        middle = l * l + l
-        for m in range(l + 1):
-            norm = factors[0, l, m]
-            along_z = norm * (l + m) * q[l - 1, m] if m < l else 0.0
-            along_r = -norm * q[l - 1, m + 1] if m + 1 < l else 0.0
-            here = norm * q[l, m]
-            value = here * c[m]
-            radial = along_r * c[m]
-            dx, dy = radial * x, radial * y
-            if m:
-                dx += here * m * c[m - 1]
-                dy -= here * m * s[m - 1]
-            Y[middle + m] = value
-            D[0, middle + m] = (dx - l * value * x) * inverse
-            D[1, middle + m] = (dy - l * value * y) * inverse
-            D[2, middle + m] = (along_z * c[m] - l * value * z) * inverse
-            if m:
-                value = here * s[m]
-                radial = along_r * s[m]
-                dx = radial * x + here * m * s[m - 1]
-                dy = radial * y + here * m * c[m - 1]
-                Y[middle - m] = value
-                D[0, middle - m] = (dx - l * value * x) * inverse
-                D[1, middle - m] = (dy - l * value * y) * inverse
-                D[2, middle - m] = (along_z * s[m] - l * value * z) * inverse
-
-
-@compiled
-def _radial(
-    r: float, factor: float, slope: float, table: Array, inverse_spacing: float, F: Array, dF: Array
+    table: Array,
+    inverse_spacing: float,
+    F: Array,
+    dF: Array,
+    row: int,
 ) -> None:
     """Quintic Hermite interpolation, times the cutoff."""
     u = r * inverse_spacing
@@ -175,12 +221,33 @@ def _radial(
     db1 = u2 * (28 * u - 12 - 15 * u2) * inverse_spacing
     da2 = 0.5 * (2 * u - u2 * (9 - 12 * u + 5 * u2)) * inverse_spacing
     db2 = 0.5 * u2 * (3 - 8 * u + 5 * u2) * inverse_spacing
-    left, right = table[knot], table[knot + 1]
-    for k in range(len(F)):
-        rise = right[0, k] - left[0, k]
-        value = left[0, k] + b0 * rise
-        value += a1 * left[1, k] + a2 * left[2, k] + b1 * right[1, k] + b2 * right[2, k]
-        change = d0 * rise
-        change += da1 * left[1, k] + da2 * left[2, k] + db1 * right[1, k] + db2 * right[2, k]
-        F[k] = factor * value
-        dF[k] = factor * change + slope * value
+    none, keeps, tilts = spread(0.0), spread(factor), spread(slope)
+    count = table.shape[2]
+    at_left = knot * 3 * count
+    at_right = at_left + 3 * count
+    for k in range(0, count, WIDTH):
+        value, change = load(table, at_left + k), none
+        rise = multiply_add(spread(-1.0), value, load(table, at_right + k))
+        value, change = multiply_add(spread(b0), rise, value), multiply_add(spread(d0), rise, none)
+        other = load(table, at_left + count + k)
+        value, change = (
+            multiply_add(spread(a1), other, value),
+            multiply_add(spread(da1), other, change),
+        )
+        other = load(table, at_left + 2 * count + k)
+        value, change = (
+            multiply_add(spread(a2), other, value),
+            multiply_add(spread(da2), other, change),
+        )
+        other = load(table, at_right + count + k)
+        value, change = (
+            multiply_add(spread(b1), other, value),
+            multiply_add(spread(db1), other, change),
+        )
+        other = load(table, at_right + 2 * count + k)
+        value, change = (
+            multiply_add(spread(b2), other, value),
+            multiply_add(spread(db2), other, change),
+        )
+        store(F, row * count + k, multiply_add(keeps, value, none))
+        store(dF, row * count + k, multiply_add(keeps, change, multiply_add(tilts, value, none)))

@@ -14,10 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nablatom.descriptors.kernels_density import add_pair, add_tangent, pull_back
-from nablatom.descriptors.kernels_expansion import add_outer, differentiate
+from nablatom.descriptors.kernels_expansion import add_outer, differentiate, most_pairs
 from nablatom.descriptors.kernels_index import Places, Surroundings
-from nablatom.descriptors.kernels_pair import Basis, aligned, compiled, evaluate
-from nablatom.descriptors.lanes import WIDTH, load, multiply_add, spread, store, total
+from nablatom.descriptors.kernels_pair import Basis, aligned, compiled, evaluate, inside
+from nablatom.descriptors.lanes import (
+    WIDTH,
+    broadcast,
+    item,
+    load,
+    multiply_add,
+    spread,
+    store,
+    total,
+)
 
 __all__ = ["Choice", "pull_spectrum", "push_spectrum", "spectrum"]
 
@@ -72,9 +81,7 @@ def spectrum(
     types = around.segment.shape[1] - 1
     size, width, angular = basis.size, len(basis.center), basis.harmonics.shape[1]
     lm, numbers = angular * angular, angular * size * width
-    most = 0
-    for i in range(first, last):
-        most = max(most, around.segment[i, types] - around.segment[i, 0])
+    most = most_pairs(first, last, around)
     Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), np.empty((angular + 2, angular))
     F, dF = aligned(most, angular * width), aligned(most, angular * width)
     density = aligned(types, lm * width)
@@ -82,9 +89,7 @@ def spectrum(
     tensor, stretch = aligned(3 * types, 3 * lm * width), aligned(3 * types, 3 * lm * width)
     factors, waves = aligned(4, angular * width), aligned(1, angular * width)[0]
     row, row_same = aligned(3, numbers).reshape(-1), aligned(3, numbers).reshape(-1)
-    kappa, start_of = np.empty(angular), np.empty(angular, np.int64)
-    for l in range(angular):
-        start_of[l] = 3 * l * l * width
+    kappa, in_scratch = np.empty(angular), 3 * np.arange(angular) ** 2 * width
     any_gradient = wants[0] or wants[1] or wants[2]
     for i in range(first, last):
         c, begin = around.type[i], around.segment[i, 0]
@@ -97,19 +102,19 @@ def spectrum(
         density[c, :width] = basis.center
         for a in range(types):
             for p in range(around.segment[i, a], around.segment[i, a + 1]):
-                k, v, r = p - begin, around.vector[p], around.distance[p]
-                evaluate(
-                    v, r, around.factor[p], around.slope[p], basis, Y[k], D[k], F[k], dF[k], scratch
-                )
-                add_pair(density[a], angular, width, Y[k], F[k])
+                k = p - begin
+                evaluate(around, p, basis, Y, D, F, dF, k, scratch)
+                add_pair(density, a * lm * width, angular, width, Y, F, k)
                 if not any_gradient:
                     continue
                 moves = 1.0 if around.neighbor[p] != i else 0.0
-                differentiate(pair, start_of, own[a], moves, width, v, r, Y[k], D[k], F[k], dF[k])
+                differentiate(
+                    pair, in_scratch, own, a * len(pair), moves, width, around, p, Y, D, F, dF, k
+                )
                 if wants[1]:
-                    add_outer(tensor[3 * a : 3 * a + 3], v, pair)
+                    add_outer(tensor, 3 * a * len(pair), around.vector, p, pair)
                 if wants[2]:
-                    add_outer(stretch[3 * a : 3 * a + 3], around.shift[p], pair)
+                    add_outer(stretch, 3 * a * len(pair), around.shift, p, pair)
         for g in range(len(places.groups)):
             sample = places.sample[i, g]
             if sample < 0:
@@ -148,8 +153,9 @@ def spectrum(
                             again = p > around.segment[i, t] and around.neighbor[p - 1] == j
                             more = p + 1 < end and around.neighbor[p + 1] == j
                             at = row_at + places.row[p, other] * 3 * len(index)
-                            v, r = around.vector[p], around.distance[p]
-                            _contract(factors, kappa, density[other], Y[k], D[k], angular, width)
+                            _contract(
+                                factors, kappa, density, other * lm * width, Y, D, k, angular, width
+                            )
                             if choice.whole and not (again or more):
                                 _outer(
                                     positions,
@@ -158,10 +164,11 @@ def spectrum(
                                     mine == 0,
                                     factors,
                                     waves,
-                                    v,
-                                    r,
-                                    F[k],
-                                    dF[k],
+                                    around,
+                                    p,
+                                    F,
+                                    dF,
+                                    k,
                                     angular,
                                     size,
                                     width,
@@ -174,10 +181,11 @@ def spectrum(
                                 mine == 0,
                                 factors,
                                 waves,
-                                v,
-                                r,
-                                F[k],
-                                dF[k],
+                                around,
+                                p,
+                                F,
+                                dF,
+                                k,
                                 angular,
                                 size,
                                 width,
@@ -268,12 +276,13 @@ def _add_products(
     for l in range(len(kappa)):
         m_a = (a_rows * l * l + a_row * (2 * l + 1)) * width
         m_b = (b_rows * l * l + b_row * (2 * l + 1)) * width
+        kappa_l = kappa[l]
         for n in range(size):
             here = at + (l * size + n) * width
             for other in range(0, width, WIDTH):
                 sum = load(row, here + other)
                 for m in range(2 * l + 1):
-                    factor = spread(kappa[l] * a[m_a + m * width + n])
+                    factor = spread(kappa_l * item(a, m_a + m * width + n))
                     sum = multiply_add(factor, load(b, m_b + m * width + other), sum)
                 store(row, here + other, sum)
 
@@ -318,28 +327,39 @@ def _own_rows(
         _add_products(row, at, kappa, density[a], 1, 0, own[b], 3, e, size, width)
 
 
-@compiled
+@inside
 def _contract(
-    factors: Array, kappa: Array, density: Array, Y: Array, D: Array, angular: int, width: int
+    factors: Array,
+    kappa: Array,
+    density: Array,
+    start: int,
+    Y: Array,
+    D: Array,
+    k: int,
+    angular: int,
+    width: int,
 ) -> None:
     """``V``, then ``W`` for each axis."""
+    none, lm, numbers = spread(0.0), angular * angular, angular * width
+    y_row, d = k * lm, 3 * k * lm
     for l in range(angular):
+        factor = broadcast(kappa, l)
         for n in range(0, width, WIDTH):
-            v, x, y, z = spread(0.0), spread(0.0), spread(0.0), spread(0.0)
+            v, x, y, z = none, none, none, none
             for m in range(l * l, (l + 1) * (l + 1)):
-                c = load(density, m * width + n)
-                v = multiply_add(spread(kappa[l] * Y[m]), c, v)
-                x = multiply_add(spread(kappa[l] * D[0, m]), c, x)
-                y = multiply_add(spread(kappa[l] * D[1, m]), c, y)
-                z = multiply_add(spread(kappa[l] * D[2, m]), c, z)
+                c = load(density, start + m * width + n)
+                v = multiply_add(broadcast(Y, y_row + m), c, v)
+                x = multiply_add(broadcast(D, d + m), c, x)
+                y = multiply_add(broadcast(D, d + lm + m), c, y)
+                z = multiply_add(broadcast(D, d + 2 * lm + m), c, z)
             at = l * width + n
-            store(factors[0], at, v)
-            store(factors[1], at, x)
-            store(factors[2], at, y)
-            store(factors[3], at, z)
+            store(factors, at, multiply_add(factor, v, none))
+            store(factors, numbers + at, multiply_add(factor, x, none))
+            store(factors, 2 * numbers + at, multiply_add(factor, y, none))
+            store(factors, 3 * numbers + at, multiply_add(factor, z, none))
 
 
-@compiled
+@inside
 def _outer(
     to: Array,
     at: int,
@@ -347,33 +367,41 @@ def _outer(
     front: bool,
     factors: Array,
     waves: Array,
-    v: Array,
-    r: float,
+    around: Surroundings,
+    p: int,
     F: Array,
     dF: Array,
+    k: int,
     angular: int,
     size: int,
     width: int,
 ) -> None:
     """``F W + F' u V``, transposed unless in ``front``, or the sum of ``both``."""
-    none, V = spread(0.0), factors[0]
+    none, numbers = spread(0.0), angular * width
+    inverse, f_row = 1.0 / item(around.distance, p), k * numbers
     for d in range(3):
-        u, W = v[d] / r, factors[1 + d]
-        for k in range(0, angular * width, WIDTH):
-            store(waves, k, multiply_add(spread(u), load(V, k), none))  # u V
+        u, W = spread(item(around.vector, 3 * p + d) * inverse), (1 + d) * numbers
+        for q in range(0, numbers, WIDTH):
+            store(waves, q, multiply_add(u, load(factors, q), none))  # u V
         for l in range(angular):
-            for n in range(size):
-                k, row = l * width + n, at + ((d * angular + l) * size + n) * width
-                f, s, w, uv = spread(F[k]), spread(dF[k]), spread(W[k]), spread(waves[k])
-                for other in range(0, width, WIDTH):
-                    q, sum = l * width + other, none
-                    if both or front:
-                        sum = multiply_add(f, load(W, q), sum)
-                        sum = multiply_add(s, load(waves, q), sum)
-                    if both or not front:
-                        sum = multiply_add(w, load(F, q), sum)
-                        sum = multiply_add(uv, load(dF, q), sum)
-                    store(to, row + other, sum)
+            for other in range(0, width, WIDTH):
+                q, row = l * width + other, at + (d * angular + l) * size * width + other
+                W_q, uV_q = load(factors, W + q), load(waves, q)
+                F_q, dF_q = load(F, f_row + q), load(dF, f_row + q)
+                for n in range(l * width, l * width + size):
+                    if both:
+                        sum = multiply_add(broadcast(F, f_row + n), W_q, none)
+                        sum = multiply_add(broadcast(dF, f_row + n), uV_q, sum)
+                        sum = multiply_add(broadcast(factors, W + n), F_q, sum)
+                        sum = multiply_add(broadcast(waves, n), dF_q, sum)
+                    elif front:
+                        sum = multiply_add(broadcast(F, f_row + n), W_q, none)
+                        sum = multiply_add(broadcast(dF, f_row + n), uV_q, sum)
+                    else:
+                        sum = multiply_add(broadcast(factors, W + n), F_q, none)
+                        sum = multiply_add(broadcast(waves, n), dF_q, sum)
+                    store(to, row, sum)
+                    row += width
 
 
 @compiled
@@ -427,8 +455,8 @@ def push_spectrum(
     types = around.segment.shape[1] - 1
     size, width, angular = basis.size, len(basis.center), basis.harmonics.shape[1]
     lm, numbers = angular * angular, angular * size * width
-    Y, D, scratch = np.empty(lm), np.empty((3, lm)), np.empty((angular + 2, angular))
-    F, dF = aligned(2, angular * width)
+    Y, D, scratch = np.empty((1, lm)), np.empty((1, 3, lm)), np.empty((angular + 2, angular))
+    F, dF = aligned(1, angular * width), aligned(1, angular * width)
     density, change = aligned(types, lm * width), aligned(types, lm * width)
     row, kappa = aligned(1, numbers)[0], np.empty(angular)
     for i in range(first, last):
@@ -438,10 +466,10 @@ def push_spectrum(
         density[c, :width] = basis.center
         for a in range(types):
             for p in range(around.segment[i, a], around.segment[i, a + 1]):
-                v, r = around.vector[p], around.distance[p]
-                evaluate(v, r, around.factor[p], around.slope[p], basis, Y, D, F, dF, scratch)
-                add_pair(density[a], angular, width, Y, F)
-                add_tangent(change[a], angular, width, v, r, tangents[p], Y, D, F, dF)
+                at = a * lm * width
+                evaluate(around, p, basis, Y, D, F, dF, 0, scratch)
+                add_pair(density, at, angular, width, Y, F, 0)
+                add_tangent(change, at, angular, width, around, p, tangents, Y, D, F, dF, 0)
         for g in range(len(places.groups)):
             sample = places.sample[i, g]
             if sample < 0:
@@ -478,9 +506,7 @@ def pull_spectrum(
     types = around.segment.shape[1] - 1
     size, width, angular = basis.size, len(basis.center), basis.harmonics.shape[1]
     lm, numbers = angular * angular, angular * size * width
-    most = 0
-    for i in range(first, last):
-        most = max(most, around.segment[i, types] - around.segment[i, 0])
+    most = most_pairs(first, last, around)
     Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), np.empty((angular + 2, angular))
     F, dF = aligned(most, angular * width), aligned(most, angular * width)
     density, back = aligned(types, lm * width), aligned(types, lm * width)
@@ -492,11 +518,9 @@ def pull_spectrum(
         density[c, :width] = basis.center
         for a in range(types):
             for p in range(around.segment[i, a], around.segment[i, a + 1]):
-                k, v, r = p - begin, around.vector[p], around.distance[p]
-                evaluate(
-                    v, r, around.factor[p], around.slope[p], basis, Y[k], D[k], F[k], dF[k], scratch
-                )
-                add_pair(density[a], angular, width, Y[k], F[k])
+                k = p - begin
+                evaluate(around, p, basis, Y, D, F, dF, k, scratch)
+                add_pair(density, a * lm * width, angular, width, Y, F, k)
         for g in range(len(places.groups)):
             sample = places.sample[i, g]
             if sample < 0:
@@ -519,8 +543,8 @@ def pull_spectrum(
                     back[a, choice.radial[k]] += cotangents[at + k]
         for a in range(types):
             for p in range(around.segment[i, a], around.segment[i, a + 1]):
-                k, v, r = p - begin, around.vector[p], around.distance[p]
-                pull_back(result[p], back[a], angular, width, v, r, Y[k], D[k], F[k], dF[k])
+                k, at = p - begin, a * lm * width
+                pull_back(result, back, at, angular, width, around, p, Y, D, F, dF, k)
 
 
 @compiled

@@ -14,7 +14,7 @@ from numba.core import types
 from numba.core.datamodel.models import PrimitiveModel
 from numba.extending import intrinsic, register_model
 
-__all__ = ["WIDTH", "load", "multiply_add", "spread", "store", "total"]
+__all__ = ["WIDTH", "broadcast", "item", "load", "multiply_add", "put", "spread", "store", "total"]
 
 WIDTH = 8  # 512 bits; where registers are smaller, the compiler takes two
 ALIGNED = 4  # bytes: arrays start and end anywhere
@@ -77,15 +77,53 @@ def store(typing: Any, array: Any, at: Any, value: Any) -> Any:
 
 
 @inlined
+def item(typing: Any, array: Any, at: Any) -> Any:
+    """Number ``at`` of a contiguous array, counted through all its axes, never from the end."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.load(builder.gep(data, [arguments[1]], inbounds=True))
+
+    return array.dtype(array, types.intp), code
+
+
+@inlined
+def put(typing: Any, array: Any, at: Any, value: Any) -> Any:
+    """Set number ``at`` of a contiguous array of doubles, counted through all its axes."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        builder.store(arguments[2], builder.gep(data, [arguments[1]], inbounds=True))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.float64), code
+
+
+@inlined
+def broadcast(typing: Any, array: Any, at: Any) -> Any:
+    """Number ``at`` of a contiguous array of doubles in every lane."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return _splat(builder, builder.load(builder.gep(data, [arguments[1]], inbounds=True)))
+
+    return lanes(array, types.intp), code
+
+
+def _splat(builder: Any, number: Any) -> Any:
+    first = builder.insert_element(
+        ir.Constant(DOUBLES, ir.Undefined), number, ir.Constant(ir.IntType(32), 0)
+    )
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+    return builder.shuffle_vector(first, first, mask)
+
+
+@inlined
 def spread(typing: Any, number: Any) -> Any:
     """The same number in every lane."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        first = builder.insert_element(
-            ir.Constant(DOUBLES, ir.Undefined), arguments[0], ir.Constant(ir.IntType(32), 0)
-        )
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
-        return builder.shuffle_vector(first, first, mask)
+        return _splat(builder, arguments[0])
 
     return lanes(types.float64), code
 
