@@ -216,6 +216,14 @@ def test_nequip_leaves_out_atoms_layer_by_layer(layers, batch_edges):
         assert_same(found, expected)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_in_single_precision_under_positions_in_double(method):
+    """Rounding of the weights is no sign of a model that reaches too far."""
+    model, data = nequip(2).float(), batch("slab", "chain")
+    found = dense_partial_forces(model, data, method=method, batch_edges=300)
+    assert_same(found, jacobian(nequip(2), data), 1e-4)
+
+
 def test_nequip_that_says_too_little_is_noticed():
     model = Whole(nequip(3), hops=2).eval()
     with pytest.raises(ValueError, match="declares hops = 2"):

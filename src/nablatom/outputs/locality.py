@@ -72,7 +72,7 @@ def _check(rows: Rows, task: Task, probes: Integers, hops: int, edges: Edges) ->
     expected = rows.energies.detach().index_select(0, index(probes, task.device))
     off = (found - expected).abs()
     worst = int((off / expected.abs().clamp(min=1.0)).argmax())
-    if off[worst] > 1e3 * torch.finfo(off.dtype).eps * max(1.0, float(expected[worst].abs())):
+    if off[worst] > 1e3 * task.rounding * max(1.0, float(expected[worst].abs())):
         raise ValueError(
             f"the model declares hops = {rows.reach.hops}, but the energy of atom "
             f"{targets[worst]} depends on atoms further away: with and without them, it differs "

@@ -30,6 +30,7 @@ from nablatom.outputs.rows import (
 __all__ = ["by_chunks", "by_clusters", "by_coloring", "by_loop"]
 
 CHUNK = 32  # backward passes that are vectorised together
+LONG_SUM = 1e4  # what its terms' rounding may add up to; a missing hop does far more
 
 
 def by_clusters(task: Task) -> Rows:
@@ -126,34 +127,30 @@ def _own(found: Found, task: Task, row: int) -> Found:
     own = {}
     for name, x in found.items():
         if name == POSITIONS:
-            atom = reach.atom[reach.start[row] : reach.start[row + 1]]
-            own[name] = x.index_select(0, index(atom, x.device))
-            _check_rest(x.detach(), own[name].detach(), target, reach.hops)
+            atom = index(reach.atom[reach.start[row] : reach.start[row + 1]], x.device)
+            own[name] = x.index_select(0, atom)
+            _check_rest(x.detach().index_fill(0, atom, 0), own[name].detach(), row, task)
         else:
             x = x.reshape(-1, 3, 3)
             own[name] = x[frame, None] if len(x) > 1 else x
     return own
 
 
-def _check_rest(slopes: torch.Tensor, own: torch.Tensor, target: int, hops: int) -> None:
-    rest = float(slopes.abs().sum() - own.abs().sum())
-    if rest > _rounding(slopes) * float(own.abs().sum()):
+def _check_rest(rest: torch.Tensor, own: torch.Tensor, row: int, task: Task) -> None:
+    beyond = float(rest.abs().sum())
+    if beyond > LONG_SUM * task.rounding * float(own.abs().sum()):
         raise ValueError(
-            f"the model declares hops = {hops}, but the energy of atom {target} depends on atoms "
-            f"further away (slopes that add up to {rest:.1e} eV/Å); {DECLARE}"
+            f"the model declares hops = {task.reach.hops}, but the energy of atom "
+            f"{task.reach.targets[row]} depends on atoms further away (slopes that add up to "
+            f"{beyond:.1e} eV/Å); {DECLARE}"
         )
 
 
 def _check_columns(slopes: torch.Tensor, total: torch.Tensor, task: Task) -> None:
     atom = index(task.reach.atom, slopes.device)
     off = (torch.zeros_like(total).index_add(0, atom, slopes) - total).abs().sum()
-    if off > _rounding(total) * slopes.abs().sum():
+    if off > LONG_SUM * task.rounding * slopes.abs().sum():
         raise ValueError(
             f"the model declares hops = {task.reach.hops}, but its partial forces then do not sum "
             f"to the forces (off by {float(off):.1e} eV/Å in all); {DECLARE}"
         )
-
-
-def _rounding(slopes: torch.Tensor) -> float:
-    """What long sums may be off by; a missing hop does far more."""
-    return 1e4 * torch.finfo(slopes.dtype).eps

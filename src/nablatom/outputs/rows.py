@@ -57,6 +57,14 @@ class Task:
         """Where the values are."""
         return self.data[AtomicDataDict.POSITIONS_KEY].device
 
+    @property
+    def rounding(self) -> float:
+        """Relative error of one operation, in the least precise numbers that the model uses."""
+        numbers = [self.data[AtomicDataDict.POSITIONS_KEY]]
+        if isinstance(self.model, torch.nn.Module):
+            numbers += [x for x in self.model.state_dict().values() if x.is_floating_point()]
+        return max(torch.finfo(x.dtype).eps for x in numbers)
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Rows:
