@@ -94,6 +94,22 @@ def test_of_a_network_with_a_table_of_edges(structure, monkeypatch):
     assert set(outputs) <= set(model(data)) | added
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_of_a_model_of_the_nequip_package(monkeypatch):
+    """Which has steps of its own, and makes its own edge vectors."""
+    pytest.importorskip("nequip")
+    from nablatom.models import NequIPPackage
+    from nequip_peer import nequip_model
+
+    options = {"num_layers": 2, "l_max": 1, "num_features": 4, "avg_num_neighbors": 8.0}
+    network = nequip_model(("Si", "C"), r_max=3.2, **options)
+    model = NequIPPackage(network).eval()
+    data = data_of(small_cell(), model)
+    expected = unfolded_heat_flux(model, data, drawn(data))
+    monkeypatch.setitem(heat_flux.__globals__, "unfolded", None)
+    torch.testing.assert_close(heat_flux(model, data, drawn(data)), expected, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_unfolded_system_is_not_needed_where_steps_can_be_found(name, monkeypatch):
     def never(*_):
@@ -179,6 +195,20 @@ def test_a_supercell_carries_as_many_times_more(name):
     expected = 4 * heat_flux(model, data, velocities)
     found = heat_flux(model, large, velocities.repeat(4, 1))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "vectors", [[[0, 1, 0], [1, 0, 0], [0, 0, 1]], [[1, 1, 0], [0, 1, 0], [2, 0, 1]]]
+)
+def test_of_the_same_crystal_by_other_cell_vectors(vectors):
+    model = Messages().eval()
+    structure = crystal()
+    velocities = drawn(data_of(structure, model))
+    expected = heat_flux(model, data_of(structure, model), velocities)
+    structure.set_cell(np.array(vectors) @ structure.cell[:])
+    for flux in (heat_flux, unfolded_heat_flux):
+        found = flux(model, data_of(structure, model), velocities)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
 def test_it_does_not_matter_which_image_of_an_atom_is_given():
