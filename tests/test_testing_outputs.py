@@ -18,6 +18,7 @@ from nablatom.outputs import (  # noqa: E402
 from nablatom.testing import OUTPUT_CHECKS, assert_output_contract, example_structures  # noqa: E402
 
 STRUCTURES = example_structures(["Si"])
+PLACES = ["left-handed", "slab", "molecule", "one atom"]
 
 
 class TwoHops(GraphModuleMixin, torch.nn.Module):
@@ -69,13 +70,15 @@ OUTPUTS = {
     "field": lambda model: FieldResponseOutput(Polar()),
 }
 
+CASES = [(model, output) for model in MODELS for output in OUTPUTS]
+CASES.remove(("one hop", "field"))  # the model that reads a field has two
+
 
 @pytest.mark.parametrize("check", OUTPUT_CHECKS)
-@pytest.mark.parametrize("output", OUTPUTS)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("model", "output"), CASES)
 def test_outputs_keep_the_contract(model, output, check):
     module = OUTPUTS[output](MODELS[model]()).eval()
-    assert_output_contract(module, STRUCTURES, checks=[check])
+    assert_output_contract(module, {name: STRUCTURES[name] for name in PLACES}, checks=[check])
 
 
 class Changed(GraphModuleMixin, torch.nn.Module):
