@@ -18,6 +18,7 @@ from benchmarks.duel import figures as duel_figures
 from benchmarks.groups import GROUPS as MAPS
 from benchmarks.groups import Group
 from benchmarks.measure import measure
+from benchmarks.nequip_models import LARGE_NEQUIP, NEQUIP
 from benchmarks.operations import LARGE_LABELS, LARGE_OPERATIONS, OPERATIONS
 from benchmarks.partial_forces import LARGE_PARTIAL_FORCES, PARTIAL_FORCES
 from benchmarks.processes import command_line, import_time, resident_memory
@@ -38,6 +39,8 @@ GROUPS = (
 )
 DUELS: dict[str, Duels] = {
     "descriptors": DESCRIPTORS,
+    "nequip": NEQUIP,
+    "nequip-large": LARGE_NEQUIP,
     "partial-forces": PARTIAL_FORCES,
     "partial-forces-large": LARGE_PARTIAL_FORCES,
     "responses": RESPONSES,
