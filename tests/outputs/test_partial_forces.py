@@ -7,7 +7,7 @@ from ase.build import bulk, molecule
 import nablatom
 from message_passing import Whole, layered
 from nablatom.models import AtomicDataDict, LennardJones, NequIP
-from nablatom.outputs import StressOutput
+from nablatom.outputs import StressOutput, planning
 from nablatom.outputs.partial_forces import (
     PartialForceOutput,
     atom_energies,
@@ -372,6 +372,22 @@ def test_a_model_that_does_not_say_is_differentiated_by_all_atoms_of_the_frame()
     assert_same(scattered(found, 32, (0, 24)), jacobian(model, data))
     with pytest.raises(ValueError, match="needs to know how far"):
         partial_forces(model, data, method="clusters")
+
+
+def test_the_way_with_the_least_work_is_taken(monkeypatch):
+    taken = []
+    for name in ("clusters", "coloring", "loop"):
+        way = planning.ROUTES[name]
+        monkeypatch.setitem(planning.ROUTES, name, lambda t, n=name, w=way: taken.append(n) or w(t))
+    one_pass = planning.in_one_pass
+    monkeypatch.setattr(planning, "in_one_pass", lambda t: taken.append("one pass") or one_pass(t))
+    big = data_of(rattled(bulk("Si", cubic=True).repeat(4)))
+    partial_forces(layered(1, TYPES), big)
+    partial_forces(layered(1, TYPES), big, atoms=[3])  # some of edges instead of all
+    partial_forces(layered(2, TYPES), big)
+    hidden = Whole(layered(3, TYPES, cutoff=6.0), hops=3).eval()  # its layers cannot be pruned
+    partial_forces(hidden, data_of(bulk("Si", cubic=True).repeat(2), cutoff=6.0))
+    assert taken == ["one pass", "clusters", "clusters", "loop"]
 
 
 def test_one_pass_is_for_one_hop():

@@ -111,20 +111,16 @@ def _cheapest(task: Task) -> Method:
     hops = hops_of(task.model)
     if hops is None:
         return "loop"
-    if hops == 1:
-        return "one-pass"
     whole = hops * len(task.edges.neighbor)
     within = task.reach.edges_within(task.edges.degree)[:, :-1]
     layers = within if is_layered(task.model) else within[:, -1:] * hops
     runs = max(1.0, within[:, -1].sum() / task.batch_edges)
-    work: dict[Method, float] = {
-        "clusters": FORWARD * (layers.sum() + runs * PASS),
-        "loop": len(task.reach) * (whole + PASS),
-    }
-    if set(task.wrt) == {POSITIONS}:
+    work: dict[Method, float] = {"one-pass": FORWARD * (whole + PASS)} if hops == 1 else {}
+    work["clusters"] = FORWARD * float(layers.sum() + runs * PASS)
+    work["loop"] = float(len(task.reach) * (whole + PASS))
+    if hops > 1 and set(task.wrt) == {POSITIONS}:
         # no color can serve two targets that share an atom: a bound that greedy colors come near
-        colors = np.bincount(task.reach.atom).max()
-        work["coloring"] = float(colors * (whole + PASS))
+        work["coloring"] = float(np.bincount(task.reach.atom).max() * (whole + PASS))
     return min(work, key=lambda method: work[method])
 
 
