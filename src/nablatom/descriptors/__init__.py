@@ -1,19 +1,24 @@
 """Structures → features of every atom, as tensors with explicit gradients, and their proof."""
 
 from nablatom.descriptors.bispectrum import Bispectrum
+from nablatom.descriptors.by_pair import SphericalExpansionByPair
 from nablatom.descriptors.composition import AtomicComposition
 from nablatom.descriptors.cutoff import Cutoff, Polynomial, ShiftedCosine, Step
 from nablatom.descriptors.density import Delta, Gaussian, SmearedPowerLaw
 from nablatom.descriptors.equivariant import EquivariantPowerSpectrum
 from nablatom.descriptors.expansion import SphericalExpansion
+from nablatom.descriptors.featomic import from_featomic
 from nablatom.descriptors.lode import LodeSphericalExpansion
+from nablatom.descriptors.mixed_types import MixedTypes
 from nablatom.descriptors.neighbor_list import NeighborList
+from nablatom.descriptors.normalization import averaged, normalized
 from nablatom.descriptors.radial_basis import Gto
 from nablatom.descriptors.radial_functions import Functions, Tabulated
 from nablatom.descriptors.radial_polynomials import Bernstein, Monomials
 from nablatom.descriptors.radial_table import RadialTable
 from nablatom.descriptors.radial_waves import SphericalBessel, SphericalWaves
 from nablatom.descriptors.scaling import Willatt2018
+from nablatom.descriptors.settings import from_yaml, to_yaml
 from nablatom.descriptors.sorted_distances import SortedDistances
 from nablatom.descriptors.spectrum import SoapPowerSpectrum, SoapRadialSpectrum
 from nablatom.descriptors.storage import Workspace
@@ -36,6 +41,7 @@ __all__ = [
     "GradientCheck",
     "Gto",
     "LodeSphericalExpansion",
+    "MixedTypes",
     "Monomials",
     "NeighborList",
     "Polynomial",
@@ -47,10 +53,16 @@ __all__ = [
     "SortedDistances",
     "SphericalBessel",
     "SphericalExpansion",
+    "SphericalExpansionByPair",
     "SphericalWaves",
     "Step",
     "Tabulated",
     "Willatt2018",
     "Workspace",
+    "averaged",
+    "from_featomic",
+    "from_yaml",
+    "normalized",
+    "to_yaml",
     "verify_gradients",
 ]
