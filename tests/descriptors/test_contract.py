@@ -14,6 +14,7 @@ from nablatom.descriptors import (
     SoapPowerSpectrum,
     SoapRadialSpectrum,
     SphericalExpansion,
+    SphericalExpansionByPair,
     Willatt2018,
     Workspace,
     verify_gradients,
@@ -576,6 +577,33 @@ def assert_part(block, gradient, whole, parameter):
     assert None not in rows
     assert len(rows) == np.isin(other.samples["sample"], places).sum()
     np.testing.assert_allclose(gradient.values, other.values[rows][..., columns], atol=1e-12)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_pairs_have_the_gradients_of_their_values(structure):
+    by_pair = SphericalExpansionByPair(**SMOOTH, radial=Gto(2), max_angular=2)
+    for check in verify_gradients(by_pair, [STRUCTURES[structure]], count=6):
+        assert check.passed, check
+
+
+def test_pairs_sum_to_the_expansion():
+    settings = {**SMOOTH, "radial": Gto(3), "max_angular": 2, "center_weight": 0.7}
+    structures = list(STRUCTURES.values())
+    whole = SphericalExpansion(**settings)(structures)
+    by_pair = SphericalExpansionByPair(**settings)(structures)
+    for key, block in whole.items():
+        pairs = by_pair.block(
+            o3_lambda=key["o3_lambda"],
+            first_atom_type=key["center_type"],
+            second_atom_type=key["neighbor_type"],
+        )
+        summed = np.zeros(block.shape)
+        places = [
+            block.samples.position([s, i])
+            for s, i in zip(pairs.samples["system"], pairs.samples["first_atom"], strict=True)
+        ]
+        np.add.at(summed, places, pairs.values)
+        np.testing.assert_allclose(summed, block.values, atol=1e-11)
 
 
 def test_selected_parts_of_an_expansion():
