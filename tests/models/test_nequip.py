@@ -317,3 +317,43 @@ def test_paths_are_those_that_parity_and_triangle_allow():
     # 0e from 0e and 1o; 1o from 0e, 1o (twice) and 1e
     assert message_sizes(paths(irreps_in, 2, wanted))["0e"] == 2 + 3
     assert message_sizes(paths(irreps_in, 2, wanted))["1o"] == 2 + 3 + 3 + 3
+
+
+# -- compiled ---------------------------------------------------------------------------------
+
+
+def test_traced_as_one_graph_for_all_sizes():
+    """Forces by torch.func.grad, in one graph, compiled once for every number of atoms.
+
+    Without the last step to machine code, which takes long and is torch's own.
+    """
+    model = NequIP(**BASE).eval()
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph
+
+    def slopes(vectors, data):
+        def energy(vectors):
+            return model({**data, "edge_vectors": vectors})["total_energy"].sum()
+
+        return torch.func.grad(energy)(vectors)
+
+    compiled = torch.compile(slopes, fullgraph=True, dynamic=True, backend=backend)
+    for cells in (1, 2, 3):
+        data = data_of(structure(cells))
+        vectors = AtomicDataDict.with_edge_vectors(data)["edge_vectors"]
+        kept = ("pos", "cell", "atom_types", "edge_index", "edge_cell_shift")
+        given = model.arranged({key: data[key] for key in kept})
+        expected = pair_derivatives(model, data).by_vectors
+        assert torch.allclose(compiled(vectors, given), expected, rtol=0, atol=1e-13)
+    assert len(graphs) == 1
+
+
+def test_without_a_table_compiled_code_is_right_too():
+    model, data = NequIP(**BASE).eval(), data_of(structure())
+    data.pop("neighbor_cutoff")
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="eager")
+    expected = model(data)["total_energy"]
+    assert torch.allclose(compiled(data)["total_energy"], expected, rtol=1e-13)
