@@ -6,8 +6,6 @@ message passing, that would sum to the same virial but be wrong for every single
 
 from __future__ import annotations
 
-from typing import Final
-
 import torch
 
 from nablatom.models import AtomicDataDict, GraphModuleMixin
@@ -20,9 +18,7 @@ from nablatom.outputs.derivatives import (
 from nablatom.outputs.planning import hops_of
 from nablatom.outputs.wrapper import adopt, wants_graph
 
-__all__ = ["ATOMIC_VIRIAL_KEY", "AtomicVirialOutput", "atomic_virials"]
-
-ATOMIC_VIRIAL_KEY: Final = "atomic_virial"  # (atoms, 3, 3)
+__all__ = ["AtomicVirialOutput", "atomic_virials"]
 
 SYMMETRIC = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))  # an energy knows no rotation
 
@@ -94,13 +90,13 @@ class AtomicVirialOutput(GraphModuleMixin, torch.nn.Module):
         super().__init__()
         self.func, self.create_graph = func, create_graph
         of = AtomicDataDict.PER_ATOM_ENERGY_KEY
-        adopt(self, func, of=of, gives={ATOMIC_VIRIAL_KEY: "0e + 1e + 2e"})
+        adopt(self, func, of=of, gives={AtomicDataDict.ATOMIC_VIRIAL_KEY: "0e + 1e + 2e"})
 
     def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
         """The outputs of the model with ``atomic_virial``, (atoms, 3, 3)."""
         graph = wants_graph(self, data, self.create_graph)
         outputs, virials = _with_virials(self.func, data, graph)
-        return {**outputs, ATOMIC_VIRIAL_KEY: virials}
+        return {**outputs, AtomicDataDict.ATOMIC_VIRIAL_KEY: virials}
 
 
 def _with_virials(

@@ -18,8 +18,6 @@ the enthalpy.
 
 from __future__ import annotations
 
-from typing import Final
-
 import torch
 
 from nablatom.models import AtomicDataDict, GraphModuleMixin
@@ -28,17 +26,12 @@ from nablatom.outputs.passes import backward_pass
 from nablatom.outputs.wrapper import adopt, wants_graph
 
 __all__ = [
-    "BORN_CHARGES_KEY",
-    "POLARIZABILITY_KEY",
     "FieldResponseOutput",
     "born_charges",
     "dipole",
     "field_response",
     "polarizability",
 ]
-
-POLARIZABILITY_KEY: Final = "polarizability"  # (frames, 3, 3)
-BORN_CHARGES_KEY: Final = "born_charges"  # (atoms, 3, 3)
 
 
 def dipole(
@@ -101,7 +94,7 @@ def polarizability(
     >>> polarizability(ball, {"pos": torch.zeros(1, 3)}).diagonal(dim1=1, dim2=2)
     tensor([[3., 3., 3.]])
     """
-    return field_response(model, data, create_graph=create_graph)[POLARIZABILITY_KEY]
+    return field_response(model, data, create_graph=create_graph)[AtomicDataDict.POLARIZABILITY_KEY]
 
 
 def born_charges(
@@ -133,7 +126,7 @@ def born_charges(
     tensor([[ 1.,  1.,  1.],
             [-1., -1., -1.]])
     """
-    return field_response(model, data, create_graph=create_graph)[BORN_CHARGES_KEY]
+    return field_response(model, data, create_graph=create_graph)[AtomicDataDict.BORN_CHARGES_KEY]
 
 
 def field_response(
@@ -184,8 +177,10 @@ def field_response(
     results = {
         **response.outputs,
         AtomicDataDict.DIPOLE_KEY: response.dipole,
-        POLARIZABILITY_KEY: torch.stack([by_field for by_field, _ in rows], dim=1),
-        BORN_CHARGES_KEY: torch.stack([by_positions for _, by_positions in rows], dim=1),
+        AtomicDataDict.POLARIZABILITY_KEY: torch.stack([by_field for by_field, _ in rows], dim=1),
+        AtomicDataDict.BORN_CHARGES_KEY: torch.stack(
+            [by_positions for _, by_positions in rows], dim=1
+        ),
     }
     return results if graph else detached(results)
 
@@ -214,8 +209,8 @@ class FieldResponseOutput(GraphModuleMixin, torch.nn.Module):
         self.func, self.create_graph = func, create_graph
         responses = {
             AtomicDataDict.DIPOLE_KEY: "1o",
-            POLARIZABILITY_KEY: "0e + 1e + 2e",
-            BORN_CHARGES_KEY: "0e + 1e + 2e",
+            AtomicDataDict.POLARIZABILITY_KEY: "0e + 1e + 2e",
+            AtomicDataDict.BORN_CHARGES_KEY: "0e + 1e + 2e",
         }
         reads = {AtomicDataDict.ELECTRIC_FIELD_KEY: "1o"}
         adopt(self, func, of=AtomicDataDict.TOTAL_ENERGY_KEY, gives=responses, reads=reads)

@@ -25,7 +25,6 @@ flux of models with message passing in the unfolded system.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 import torch
 
@@ -39,18 +38,12 @@ from nablatom.outputs.unfolding import Unfolded, unfolded
 from nablatom.outputs.wrapper import adopt, wants_graph
 
 __all__ = [
-    "CONVECTIVE_HEAT_FLUX_KEY",
-    "HEAT_FLUX_KEY",
-    "VELOCITIES_KEY",
     "HeatFluxOutput",
     "convective_heat_flux",
     "heat_flux",
     "unfolded_heat_flux",
 ]
 
-CONVECTIVE_HEAT_FLUX_KEY: Final = "convective_heat_flux"  # (frames, 3)
-HEAT_FLUX_KEY: Final = "heat_flux"  # (frames, 3)
-VELOCITIES_KEY: Final = "velocities"  # (atoms, 3)
 
 GOLDEN = 0.6180339887498949  # multiples of it never come close to a whole number
 
@@ -211,8 +204,11 @@ class HeatFluxOutput(GraphModuleMixin, torch.nn.Module):
             self,
             func,
             of=AtomicDataDict.PER_ATOM_ENERGY_KEY,
-            gives={HEAT_FLUX_KEY: "1o", CONVECTIVE_HEAT_FLUX_KEY: "1o"},
-            reads={VELOCITIES_KEY: "1o"},
+            gives={
+                AtomicDataDict.HEAT_FLUX_KEY: "1o",
+                AtomicDataDict.CONVECTIVE_HEAT_FLUX_KEY: "1o",
+            },
+            reads={AtomicDataDict.VELOCITIES_KEY: "1o"},
         )
 
     def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
@@ -223,17 +219,21 @@ class HeatFluxOutput(GraphModuleMixin, torch.nn.Module):
         KeyError
             If the data have no ``velocities``.
         """
-        if VELOCITIES_KEY not in data:
+        if AtomicDataDict.VELOCITIES_KEY not in data:
             raise KeyError(
-                f"the heat flux needs {VELOCITIES_KEY!r}, (atoms, 3); the data have "
+                f"the heat flux needs {AtomicDataDict.VELOCITIES_KEY!r}, (atoms, 3); the data have "
                 f"{', '.join(sorted(data))}"
             )
-        velocities = data[VELOCITIES_KEY]
+        velocities = data[AtomicDataDict.VELOCITIES_KEY]
         _check_velocities(data, velocities)
         graph = wants_graph(self, data, self.create_graph)
         outputs, flux = _with_flux(self.func, data, velocities, graph)
         convective = convective_heat_flux(outputs, velocities)
-        return {**outputs, HEAT_FLUX_KEY: flux, CONVECTIVE_HEAT_FLUX_KEY: convective}
+        return {
+            **outputs,
+            AtomicDataDict.HEAT_FLUX_KEY: flux,
+            AtomicDataDict.CONVECTIVE_HEAT_FLUX_KEY: convective,
+        }
 
 
 def _check_velocities(data: AtomicDataDict.Type, velocities: torch.Tensor) -> None:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from nablatom.block import TensorBlock
 from nablatom.labels import Labels
 from nablatom.models import AtomicDataDict
-from nablatom.outputs.atomic_virial import ATOMIC_VIRIAL_KEY
 from nablatom.outputs.derivatives import Model, pair_derivatives
 from nablatom.outputs.rows import index
 from nablatom.outputs.stress import stress_of, symmetric
@@ -180,8 +179,8 @@ def atoms_to_tensor(outputs: AtomicDataDict.Type) -> TensorMap:
         labels = Labels.unchecked(("sample", "system", "atom"), rows)
         place = index(sample * len(values) + atom, values.device)
         slopes["positions"] = labels, -partial.reshape(-1, 3).index_select(0, place)
-    if ATOMIC_VIRIAL_KEY in outputs:
-        slopes["strain"] = _every(values), -outputs[ATOMIC_VIRIAL_KEY]
+    if AtomicDataDict.ATOMIC_VIRIAL_KEY in outputs:
+        slopes["strain"] = _every(values), -outputs[AtomicDataDict.ATOMIC_VIRIAL_KEY]
     return energy_map(values, Labels.unchecked(tuple(ATOM), names), slopes)
 
 
@@ -338,7 +337,7 @@ def _atom_fields(block: TensorBlock, data: AtomicDataDict.Type) -> AtomicDataDic
         rows = atom[gradient.samples.column("sample")]
         slope = symmetric(_placed(_like(gradient.values[..., 0], positions), rows, count))
         total = AtomicDataDict.sum_over_atoms(slope.flatten(1), data).reshape(-1, 3, 3)
-        fields |= {ATOMIC_VIRIAL_KEY: -slope} | _of_strain(total, data)
+        fields |= {AtomicDataDict.ATOMIC_VIRIAL_KEY: -slope} | _of_strain(total, data)
     return fields
 
 
