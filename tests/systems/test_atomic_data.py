@@ -160,13 +160,20 @@ def test_labels_that_a_frame_lacks_are_nan():
     assert energies == [1.0, None]
 
 
-def test_partial_forces_of_a_batch_stand_on_the_diagonal():
-    frames = [{"pos": torch.zeros(n, 3), "partial_forces": torch.ones(n, n, 3)} for n in (2, 1)]
+@pytest.mark.parametrize(("key", "rows", "axes"), [("partial_forces", 1, (3,)), ("hessian", 3, ())])
+def test_pairs_of_atoms_stand_on_the_diagonal(key, rows, axes):
+    random = torch.Generator().manual_seed(0)
+    frames = [
+        {"pos": torch.zeros(n, 3), key: torch.rand(rows * n, rows * n, *axes, generator=random)}
+        for n in (2, 1)
+    ]
     batch = AtomicDataDict.batched(frames)
-    expected = torch.block_diag(torch.ones(2, 2), torch.ones(1, 1))[..., None].expand(3, 3, 3)
-    assert torch.equal(batch["partial_forces"], expected)
-    again = AtomicDataDict.unbatched(batch)
-    assert torch.equal(again[0]["partial_forces"], torch.ones(2, 2, 3))
+    assert torch.equal(batch[key][: 2 * rows, : 2 * rows], frames[0][key])
+    assert torch.equal(batch[key][2 * rows :, 2 * rows :], frames[1][key])
+    assert not batch[key][: 2 * rows, 2 * rows :].any()
+    assert not batch[key][2 * rows :, : 2 * rows].any()
+    for one, again in zip(frames, AtomicDataDict.unbatched(batch), strict=True):
+        assert torch.equal(again[key], one[key])
 
 
 def test_fields_of_your_own():

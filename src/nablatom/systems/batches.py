@@ -15,6 +15,7 @@ from nablatom.systems.fields import (
     DIPOLE_KEY,
     EDGE_INDEX_KEY,
     FORCE_KEY,
+    HESSIAN_KEY,
     NUM_NODES_KEY,
     PARTIAL_FORCE_KEY,
     PBC_KEY,
@@ -48,6 +49,9 @@ LABELS = (
     CHARGE_KEY,
     VELOCITIES_KEY,
 )
+
+# Of pairs of atoms: so many rows, and as many columns, belong to an atom.
+SQUARE = {PARTIAL_FORCE_KEY: 1, HESSIAN_KEY: 3}
 
 
 def num_frames(data: Type) -> int:
@@ -121,8 +125,8 @@ def batched(frames: Iterable[Type], rows: Mapping[str, str] | None = None) -> Ty
     if EDGE_INDEX_KEY in keys:
         shifted = [p[EDGE_INDEX_KEY] + s for p, s in zip(parts, atoms, strict=True)]
         result[EDGE_INDEX_KEY] = torch.cat(shifted, dim=1)
-    if PARTIAL_FORCE_KEY in keys:
-        result[PARTIAL_FORCE_KEY] = _diagonal([part[PARTIAL_FORCE_KEY] for part in parts])
+    for key in SQUARE.keys() & set(keys):
+        result[key] = _diagonal([part[key] for part in parts])
     return result
 
 
@@ -158,7 +162,7 @@ def _explicit(data: Type) -> Type:
 
 def _check_fields(parts: Sequence[Type], keys: Sequence[str], known: Mapping[str, str]) -> None:
     for key in keys:
-        if key not in known and key not in (EDGE_INDEX_KEY, PARTIAL_FORCE_KEY):
+        if key not in known and key not in (EDGE_INDEX_KEY, *SQUARE):
             raise KeyError(
                 f"no rule for the rows of the field {key!r}; say rows={{{key!r}: 'atoms'}} "
                 "(or 'edges', 'frames'), or leave the field out"
@@ -189,9 +193,9 @@ def _joined(parts: Sequence[Type], key: str, known: Mapping[str, str]) -> torch.
 
 
 def _diagonal(blocks: Sequence[torch.Tensor]) -> torch.Tensor:
-    """(atoms, atoms, 3) of a batch, zero between frames."""
+    """(atoms, atoms, *) of a batch, zero between frames."""
     sizes = [len(block) for block in blocks]
-    result = blocks[0].new_zeros(sum(sizes), sum(sizes), 3)
+    result = blocks[0].new_zeros(sum(sizes), sum(sizes), *blocks[0].shape[2:])
     for block, start in zip(blocks, _starts(sizes), strict=True):
         result[start : start + len(block), start : start + len(block)] = block
     return result
@@ -210,7 +214,8 @@ def _frame(data: Type, index: int, known: Mapping[str, str]) -> Type:
         place = torch.empty_like(data[BATCH_KEY])
         place[here["atoms"]] = torch.arange(len(here["atoms"]), device=place.device)
         result[EDGE_INDEX_KEY] = place[data[EDGE_INDEX_KEY].index_select(1, here["edges"])]
-    if PARTIAL_FORCE_KEY in data:
-        rows = data[PARTIAL_FORCE_KEY].index_select(0, here["atoms"])
-        result[PARTIAL_FORCE_KEY] = rows.index_select(1, here["atoms"])
+    for key in SQUARE.keys() & data.keys():
+        each = torch.arange(SQUARE[key], device=here["atoms"].device)
+        rows = (here["atoms"][:, None] * SQUARE[key] + each).flatten()
+        result[key] = data[key].index_select(0, rows).index_select(1, rows)
     return result

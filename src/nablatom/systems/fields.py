@@ -32,6 +32,7 @@ __all__ = [
     "ELECTRIC_FIELD_KEY",
     "FORCE_KEY",
     "HEAT_FLUX_KEY",
+    "HESSIAN_KEY",
     "NEIGHBOR_CUTOFF_KEY",
     "NODE_ATTRS_KEY",
     "NODE_FEATURES_KEY",
@@ -85,6 +86,7 @@ PER_ATOM_ENERGY_KEY: Final = "atomic_energy"  # (atoms, 1)
 TOTAL_ENERGY_KEY: Final = "total_energy"  # (frames, 1)
 FORCE_KEY: Final = "forces"  # (atoms, 3)
 PARTIAL_FORCE_KEY: Final = "partial_forces"  # (atoms, atoms, 3)
+HESSIAN_KEY: Final = "hessian"  # (3 atoms, 3 atoms)
 STRESS_KEY: Final = "stress"  # (frames, 3, 3)
 VIRIAL_KEY: Final = "virial"  # (frames, 3, 3)
 ATOMIC_VIRIAL_KEY: Final = "atomic_virial"  # (atoms, 3, 3)
