@@ -170,7 +170,7 @@ class NequIP(GraphModuleMixin, torch.nn.Module):
         ValueError
             An element is not among the types, or neighbors end before the cutoff.
         """
-        count = len(data[AtomicDataDict.POSITIONS_KEY])
+        count = data[AtomicDataDict.POSITIONS_KEY].shape[0]
         return self.of_first(data, [count] * (self.hops + 1))
 
     def arranged(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
@@ -224,7 +224,7 @@ class NequIP(GraphModuleMixin, torch.nn.Module):
         # Coincident atoms have no direction; zero instead keeps derivatives finite.
         directions = vectors.flatten(0, 1) / torch.where(lengths > 0, lengths, 1.0)
         harmonics = spherical_harmonics(directions, self.settings.l_max)
-        atoms = len(data[AtomicDataDict.POSITIONS_KEY])
+        atoms = data[AtomicDataDict.POSITIONS_KEY].shape[0]
         return Edges(table, neighbors, harmonics.to(dtype), self.bessel(lengths).to(dtype), atoms)
 
 

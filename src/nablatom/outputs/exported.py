@@ -17,21 +17,24 @@ from typing import Any
 import torch
 
 from nablatom.models import AtomicDataDict
-from nablatom.outputs.compiled import Totals, totals
+from nablatom.models.edge_table import EDGE_SLOTS_KEY, ROW_CENTERS_KEY, with_edge_table
+from nablatom.outputs.compiled import Totals, arranged, totals
 from nablatom.outputs.derivatives import Model, point_of, usable
 from nablatom.outputs.stress import DerivativeOutput, wanted
 
 __all__ = ["ExportedModel", "export", "load_exported"]
 
-READ: Mapping[str, int | None] = {
-    AtomicDataDict.POSITIONS_KEY: 0,
-    AtomicDataDict.CELL_KEY: None,
-    AtomicDataDict.ATOM_TYPE_KEY: 0,
-    AtomicDataDict.EDGE_INDEX_KEY: 1,
-    AtomicDataDict.EDGE_CELL_SHIFT_KEY: 0,
-    AtomicDataDict.ELECTRIC_FIELD_KEY: None,
+READ: Mapping[str, tuple[int, ...]] = {
+    AtomicDataDict.POSITIONS_KEY: (0,),
+    AtomicDataDict.CELL_KEY: (),
+    AtomicDataDict.ATOM_TYPE_KEY: (0,),
+    AtomicDataDict.EDGE_INDEX_KEY: (1,),
+    AtomicDataDict.EDGE_CELL_SHIFT_KEY: (0,),
+    AtomicDataDict.ELECTRIC_FIELD_KEY: (),
+    EDGE_SLOTS_KEY: (0, 1),
+    ROW_CENTERS_KEY: (0,),
 }
-"""The fields that a package may read, and which of their axes counts atoms or edges."""
+"""The fields that a package may read, and which of their axes have any length."""
 
 WRITTEN = (
     AtomicDataDict.PER_ATOM_ENERGY_KEY,
@@ -82,6 +85,8 @@ class ExportedModel:
         if dtype != self._dtype:
             raise ValueError(f"the positions are {dtype}, but the package is for {self._dtype}")
         given = _single_frame(data, self.cutoff, self.type_names)
+        if EDGE_SLOTS_KEY in self._read:
+            given = with_edge_table(given)
         missing = [key for key in self._read if key not in given]
         if missing:
             raise KeyError(f"the data have no {', '.join(missing)}, which the package reads")
@@ -121,6 +126,7 @@ def export(
     if not fspath(path).endswith(".pt2"):
         raise ValueError(f"the name of a package ends in .pt2, got {fspath(path)!r}")
     given = _single_frame(example, output.cutoff, output.type_names)
+    given = arranged(output, given)
     read = [key for key in READ if key in given]
     model = deepcopy(output).eval().requires_grad_(False).func
     written = [key for key in WRITTEN if key in model(dict(given))]
@@ -164,9 +170,7 @@ def _compile(
         return positions, strain, *(outputs[key] for key in written)
 
     values = tuple(given[key].detach() for key in read)
-    dynamic = torch.export.Dim.DYNAMIC
-    axes = {key: READ[key] for key in read}
-    shapes = tuple(None if axis is None else {axis: dynamic} for axis in axes.values())
+    shapes = tuple(dict.fromkeys(READ[key], torch.export.Dim.DYNAMIC) for key in read)
     options: dict[str, Any] = {"aot_inductor.metadata": metadata}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what torch says of itself
