@@ -1,3 +1,5 @@
+import pickle
+
 import ase.io
 import numpy as np
 import pytest
@@ -172,6 +174,24 @@ def test_what_cannot_be_done_is_said_before_or_with_the_frame(
     assert "frame 0" in said
     write_structures(tmp_path / "gold.extxyz", strained_cells(2, "Au"))
     assert "Au" in message(lennard_jones, tmp_path / "gold.extxyz")
+
+
+@pytest.mark.parametrize("name", ["a.nequip.zip", "a.model", "a.ckpt"])
+def test_files_that_can_run_code_are_opened_only_when_trusted(run, structures, tmp_path, name):
+    (tmp_path / name).write_bytes(pickle.dumps(Witness(tmp_path / "witness")))
+    message = run("forces", tmp_path / name, structures, fails=True)
+    assert "add --trust" in message
+    assert not (tmp_path / "witness").exists()
+
+
+class Witness:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return self.path.touch, ()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ def forces(
         Path,
         typer.Argument(
             help="A folder or .safetensors file of trained weights, a .yaml file that names a "
-            "potential and its parameters, or a .mts file written by nablatom fit."
+            "potential and its parameters, a .mts file written by nablatom fit, or a model of "
+            "nequip (.nequip.zip) or MACE (.model)."
         ),
     ],
     structures: Annotated[Path, typer.Argument(help="Any file that ASE reads.")],
@@ -51,6 +52,12 @@ def forces(
             rich_help_panel=PANEL,
         ),
     ] = False,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust", help="Open models of nequip and MACE, whose files can run any code."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compute energies and forces of structures, and other derivatives on request.
@@ -69,7 +76,7 @@ def forces(
     terminal = Terminal(as_json=as_json)
     wanted = Wanted(stress, partial, atomic_virial, hessian, heat_flux)
     check_output(output, wanted)
-    opened, frames = open_model(model), read_checked(structures)
+    opened, frames = open_model(model, trust=trust), read_checked(structures)
     terminal.title("Forces", f"{model} on {len(frames)} structures of {structures}")
     found = derivatives_of(opened, frames, wanted, terminal)
     told = summary(found, frames)

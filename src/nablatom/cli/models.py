@@ -16,13 +16,20 @@ __all__ = ["AnyModel", "open_model"]
 
 AnyModel: TypeAlias = "LinearModel | torch.nn.Module"
 YAML = (".yaml", ".yml")
+PICKLES = (".nequip.zip", ".ckpt", ".model")
 
 
-def open_model(path: Path) -> AnyModel:
+def open_model(path: Path, *, trust: bool = False) -> AnyModel:
     """The model in a file or folder, by its suffix, ready to be evaluated.
 
     ``.mts`` is a linear model that ``nablatom fit`` wrote, ``.yaml`` names an analytic potential
-    and its parameters, and anything else is a file or folder of trained weights with their card.
+    and its parameters, ``.nequip.zip`` and ``.model`` are models of nequip and of MACE, and
+    anything else is a file or folder of trained weights with their card.
+
+    Parameters
+    ----------
+    trust
+        Whether to open files that can run any code: those of nequip and of MACE.
 
     Raises
     ------
@@ -37,9 +44,22 @@ def open_model(path: Path) -> AnyModel:
         return LinearModel.load(path)
     if path.suffix in YAML:
         return _potential(path)
+    if path.name.endswith(PICKLES):
+        return _foreign(path, trust)
     from nablatom.models import load_model
 
     return load_model(path)
+
+
+def _foreign(path: Path, trust: bool) -> "torch.nn.Module":
+    if not trust:
+        raise ValueError(
+            f"{path} is a pickle, which can run any code when it is opened; if you trust where it "
+            "comes from, add --trust"
+        )
+    from nablatom.models import MACE, NequIPPackage
+
+    return (MACE if path.suffix == ".model" else NequIPPackage).load(path).eval()
 
 
 def _potential(path: Path) -> "torch.nn.Module":
