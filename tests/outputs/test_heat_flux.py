@@ -2,6 +2,7 @@ import ase
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 from ase.neighborlist import neighbor_list
 from scipy.spatial.transform import Rotation
 
@@ -209,6 +210,26 @@ def test_of_the_same_crystal_by_other_cell_vectors(vectors):
     for flux in (heat_flux, unfolded_heat_flux):
         found = flux(model, data_of(structure, model), velocities)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_positions_read_out_of_sight_are_noticed_where_all_atoms_are_alike():
+    """In a perfect crystal in a wind, where most sums vanish whether they are complete or not."""
+
+    class OutOfSight(Messages):
+        def forward(self, data):
+            one_hot = torch.nn.functional.one_hot(data["edge_index"], len(data["pos"]))
+            center, neighbor = one_hot.to(data["pos"]) @ data["pos"]
+            shift = data["edge_cell_shift"] @ data["cell"].view(3, 3)
+            own = {k: x for k, x in data.items() if k != "edge_lengths"}
+            return super().forward({**own, "edge_vectors": neighbor - center + shift})
+
+    model = OutOfSight().eval()
+    data = data_of(bulk("SiC", "zincblende", a=4.36, cubic=True), model)
+    wind = torch.tensor([0.3, -1.2, 0.7], dtype=torch.float64)
+    virial = -pair_derivatives(model, data).strain[0]
+    found = heat_flux(model, data, wind.expand_as(data["pos"]))[0]
+    assert found.abs().max() > 1e-3
+    torch.testing.assert_close(found, virial @ wind, rtol=0, atol=1e-12)
 
 
 def test_it_does_not_matter_which_image_of_an_atom_is_given():

@@ -44,7 +44,6 @@ __all__ = [
     "unfolded_heat_flux",
 ]
 
-
 GOLDEN = 0.6180339887498949  # multiples of it never come close to a whole number
 
 
@@ -292,9 +291,15 @@ def _twisted(
             cotangent=of_atoms,
             create_graph=True,
         )
-        power = _power(energies, _factors(twist, phases, energies.data), velocities)
-        answer = backward_pass(power, twist, torch.ones_like(power), graph)
-    if _is_blind(energies) or not _is_reached(energies, phases, velocities, answer.detach()):
+        answer = _answer(energies, twist, phases, velocities, graph)
+        # Velocities that are all alike are blind to positions that are read where nobody looks.
+        probes = [] if energies.by_positions is None else [_waves(phases)]
+        answers = [answer.detach()]
+        answers += [_answer(energies, twist, phases, probe, graph=False) for probe in probes]
+    if _is_blind(energies) or not all(
+        _is_reached(energies, phases, v, x)
+        for v, x in zip([velocities, *probes], answers, strict=True)
+    ):
         return None
     outputs = {k: x for k, x in energies.outputs.items() if k in data or k not in arranged}
     return outputs if graph else detached(outputs), -answer[:, :3]
@@ -335,14 +340,25 @@ def _factors(twist: torch.Tensor, phases: torch.Tensor, data: AtomicDataDict.Typ
     return 1.0 + (along * twist[AtomicDataDict.frame_of_edges(data)]).sum(-1)
 
 
-def _power(energies: Derivatives, factors: torch.Tensor, velocities: torch.Tensor) -> torch.Tensor:
-    """``sum_j (dE/dr_j)(κ, λ) · v_j``."""
+def _waves(phases: torch.Tensor) -> torch.Tensor:
+    """Velocities without any symmetry, (atoms, 3)."""
+    return torch.sin(phases * phases.new_tensor([7.0, 11.0, 13.0]))
+
+
+def _answer(
+    energies: Derivatives,
+    twist: torch.Tensor,
+    phases: torch.Tensor,
+    velocities: torch.Tensor,
+    graph: bool,
+) -> torch.Tensor:
+    """The derivative of ``sum_j (dE/dr_j)(κ, λ) · v_j`` by the twist, (frames, 4)."""
     center, neighbor = energies.data[AtomicDataDict.EDGE_INDEX_KEY]
-    arriving = factors[:, None] * velocities[neighbor]
+    arriving = _factors(twist, phases, energies.data)[:, None] * velocities[neighbor]
     power = (energies.by_vectors * (arriving - velocities[center])).sum()
-    if energies.by_positions is None:
-        return power
-    return power + (energies.by_positions * velocities).sum()
+    if energies.by_positions is not None:
+        power = power + (energies.by_positions * velocities).sum()
+    return backward_pass(power, twist, torch.ones_like(power), graph)
 
 
 def _is_blind(energies: Derivatives) -> bool:
