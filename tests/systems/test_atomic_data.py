@@ -273,6 +273,23 @@ def flat_cell():
     return structure
 
 
+def prepared(**fields):
+    data = {**from_ase(skewed(), 4.0), **fields}
+    return AtomicDataDict.prepared(data, cutoff=4.0, types=["Cu", "Au"])
+
+
+def test_many_positions_at_once():
+    data = from_ase(skewed(), 4.0)
+    shifts = torch.tensor([0.0, 0.1, 0.2], dtype=torch.float64)
+
+    def lengths(shift):
+        moved = torch.cat([data["pos"][:1] + shift, data["pos"][1:]])
+        return prepared(pos=moved)["edge_lengths"]
+
+    expected = torch.stack([lengths(shift) for shift in shifts])
+    torch.testing.assert_close(torch.vmap(lengths)(shifts), expected)
+
+
 NAN = [[0, 0, 0], [0, np.nan, 0]]
 REFUSED = {
     "NaN": (lambda: from_ase([skewed(), broken(positions=NAN)]), "frame 1: the position of atom 1"),
@@ -296,6 +313,11 @@ REFUSED = {
         lambda: AtomicDataDict.prepared(from_ase(skewed(), 3.0), cutoff=4.0, types=["Cu", "Au"]),
         "frame 0 has neighbors within 3 Å, but the model reaches 4 Å",
     ),
+    "NaN for a model": (
+        lambda: prepared(pos=torch.tensor([[0.0, 0, 0], [0, torch.inf, 0]])),
+        r"frame 0: the position of atom 1 is \[0.0, inf, 0.0\]; expected three finite numbers",
+    ),
+    "cell for a model": (lambda: prepared(cell=torch.full((3, 3), torch.nan)), "the cell is .*nan"),
     "cutoff": (lambda: from_ase(skewed(), -1.0), "the cutoff must be a positive distance"),
     "NaN in data": (
         lambda: AtomicDataDict.with_neighbors({"pos": torch.full((1, 3), torch.nan)}, 2.0),

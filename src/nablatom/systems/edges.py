@@ -133,8 +133,8 @@ def prepared(data: Type, *, cutoff: float, types: Sequence[str]) -> Type:
     KeyError
         A field is missing: says which, and what makes it.
     ValueError
-        The neighbor list ends before the cutoff of the model, or an element is not one of
-        the model's.
+        The neighbor list ends before the cutoff of the model, a position or a cell is not
+        finite, or an element is not one of the model's.
     """
     for key in (POSITIONS_KEY, EDGE_INDEX_KEY):
         if key not in data:
@@ -142,8 +142,10 @@ def prepared(data: Type, *, cutoff: float, types: Sequence[str]) -> Type:
                 f"the data has no field {key!r}, which the model reads; make it with "
                 f"from_ase(structure, cutoff={cutoff}) or with_neighbors(data, {cutoff})"
             )
-    if NEIGHBOR_CUTOFF_KEY in data and not _traced():
-        _check_reach(data[NEIGHBOR_CUTOFF_KEY], cutoff)
+    if not _traced():
+        _check_finite(data)
+        if NEIGHBOR_CUTOFF_KEY in data:
+            _check_reach(data[NEIGHBOR_CUTOFF_KEY], cutoff)
     return with_edge_vectors(with_types(data, types))
 
 
@@ -195,6 +197,26 @@ def _traced() -> bool:
     return get_proxy_mode() is not None
 
 
+def _true(flag: torch.Tensor) -> bool:
+    """Whether a flag is set; not, if it is one of many under vmap, which have no one value."""
+    try:
+        return bool(flag)
+    except RuntimeError:
+        return False
+
+
+def _check_finite(data: Type) -> None:
+    positions = data[POSITIONS_KEY].detach()
+    if _true(~positions.isfinite().all()):
+        atom = int(torch.nonzero(~positions.isfinite())[0, 0])
+        raise ValueError(
+            f"frame {int(frame_of_atoms(data)[atom])}: the position of atom {atom} is "
+            f"{positions[atom].tolist()}; expected three finite numbers"
+        )
+    if CELL_KEY in data and _true(~data[CELL_KEY].detach().isfinite().all()):
+        raise ValueError(f"the cell is {data[CELL_KEY].tolist()}; expected finite numbers")
+
+
 def _check_types(data: Type, types: Sequence[str]) -> None:
     indices = data[ATOM_TYPE_KEY].flatten()
     wrong = (indices < 0) | (indices >= len(types))
@@ -202,7 +224,7 @@ def _check_types(data: Type, types: Sequence[str]) -> None:
     if numbers is not None:
         own = torch.tensor([atomic_numbers[symbol] for symbol in types], device=indices.device)
         wrong = wrong | (own[indices.clamp(0, len(types) - 1)] != numbers.flatten())
-    if not wrong.any():
+    if not _true(wrong.any()):
         return
     atom = int(torch.nonzero(wrong)[0])
     frame = int(frame_of_atoms(data)[atom])
