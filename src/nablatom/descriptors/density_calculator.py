@@ -130,7 +130,7 @@ class DensityCalculator(ABC):
             the types, or a gradient is unknown.
         """
         check_gradients(gradients)
-        hoods = self._neighborhoods(structures)
+        hoods = self._neighborhoods(structures, threads)
         columns = self._columns(properties)
         storage, names = self._storage(
             hoods, columns, gradients, samples=samples, keys=keys, out=out, dtype=dtype
@@ -160,7 +160,7 @@ class DensityCalculator(ABC):
         ValueError
             The cotangents are not of the descriptor of these structures.
         """
-        hoods = self._neighborhoods(structures)
+        hoods = self._neighborhoods(structures, threads)
         storage, names = self._storage(hoods, self._columns(None), ())
         given = self._flattened(storage, names, cotangents)
         pairs = np.zeros((len(hoods.around.neighbor), 3))
@@ -187,7 +187,7 @@ class DensityCalculator(ABC):
         ValueError
             A tangent is unknown, or of another shape.
         """
-        hoods = self._neighborhoods(structures)
+        hoods = self._neighborhoods(structures, threads)
         columns = self._columns(None)
         storage, names = self._storage(hoods, columns, ())
         pairs = _gathered(hoods, tangents)
@@ -246,11 +246,15 @@ class DensityCalculator(ABC):
 
     # -- what follows from it ----------------------------------------------------------
 
-    def _neighborhoods(self, structures: Structures) -> Neighborhoods:
+    def _neighborhoods(self, structures: Structures, threads: int = 1) -> Neighborhoods:
+        if threads < 1:
+            raise ValueError(f"expected at least one thread, got {threads}")
         frames: list[ase.Atoms] = frames_of(structures)
         if not any(len(frame) for frame in frames):
             raise ValueError(f"no atoms in {len(frames)} structures: expected at least one")
-        return neighborhoods(frames, self.cutoff, scaling=self.scaling, types=self.types)
+        return neighborhoods(
+            frames, self.cutoff, scaling=self.scaling, types=self.types, threads=threads
+        )
 
     def _basis(self, columns: Columns | None = None) -> Basis:
         """Table and factors for kernels, with some of the radial functions."""
@@ -390,8 +394,6 @@ def _run(
     progress: Progress | None,
 ) -> None:
     """Work off all atoms, some at a time. Kernels do not hold the interpreter's lock."""
-    if threads < 1:
-        raise ValueError(f"expected at least one thread, got {threads}")
     pieces = hoods.pieces(max(SHARE * threads if threads > 1 else 1, PIECES if progress else 1))
     watched = pieces if progress is None else progress(pieces)
     if threads == 1:

@@ -13,6 +13,7 @@ Integers = NDArray[np.int64]
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Rows = NDArray[np.int32]
+Unsigned = NDArray[np.uint64]
 
 
 class Surroundings(NamedTuple):
@@ -30,8 +31,8 @@ class Surroundings(NamedTuple):
         Row of the neighbor among all atoms.
     vector, shift : (pairs, 3)
         Pair vector, and the cell vectors in it, as floating-point numbers.
-    distance, factor, slope, curvature : (pairs,)
-        Length of the pair vector; cutoff (times radial scaling) and its two derivatives.
+    distance, factor, slope : (pairs,)
+        Length of the pair vector; cutoff (times radial scaling) and its derivative.
     """
 
     system: Integers
@@ -44,7 +45,6 @@ class Surroundings(NamedTuple):
     distance: Array
     factor: Array
     slope: Array
-    curvature: Array
 
 
 class Places(NamedTuple):
@@ -73,9 +73,19 @@ class Places(NamedTuple):
 
 @compiled
 def sorted_pairs(
-    center: Integers, neighbor: Integers, type: Integers, types: int
-) -> tuple[Integers, Integers]:
-    """The pairs in order of center, type of neighbor and neighbor; and `Surroundings.segment`."""
+    center: Unsigned,
+    neighbor: Unsigned,
+    shift: Rows,
+    vector: Array,
+    type: Integers,
+    types: int,
+    first: int,
+) -> tuple[Integers, Integers, Array, Array, Array]:
+    """Pairs of one structure in order of center, type of the neighbor and neighbor.
+
+    Segment, neighbor, vector, shift and distance as in `Surroundings`; the structure's atoms
+    are counted from ``first``.
+    """
     atoms, pairs = len(type), len(center)
     # two stable counting sorts: first by (type, neighbor), then by center
     rank = np.argsort(type, kind="mergesort")
@@ -83,29 +93,36 @@ def sorted_pairs(
     for k in range(atoms):
         place[rank[k]] = k
     ends = np.zeros(atoms + 1, np.int64)
+    segment = np.zeros((atoms, types + 1), np.int64)
     for p in range(pairs):
-        ends[place[neighbor[p]] + 1] += 1
+        j = neighbor[p]
+        ends[place[j] + 1] += 1
+        segment[center[p], type[j] + 1] += 1
     ends = np.cumsum(ends)
     by_neighbor = np.empty(pairs, np.int64)
     for p in range(pairs):
         k = place[neighbor[p]]
         by_neighbor[ends[k]] = p
         ends[k] += 1
-    segment = np.zeros((atoms, types + 1), np.int64)
-    for p in range(pairs):
-        segment[center[p], type[neighbor[p]] + 1] += 1
     total = 0
     for i in range(atoms):
         for a in range(types + 1):
             total += segment[i, a]
             segment[i, a] = total
     next_of = segment[:, 0].copy()
-    order = np.empty(pairs, np.int64)
+    neighbors, distances = np.empty(pairs, np.int64), np.empty(pairs)
+    vectors, shifts = np.empty((pairs, 3)), np.empty((pairs, 3))
     for k in range(pairs):
         p = by_neighbor[k]
-        order[next_of[center[p]]] = p
+        to = next_of[center[p]]
         next_of[center[p]] += 1
-    return order, segment
+        neighbors[to] = first + np.int64(neighbor[p])
+        squared = 0.0
+        for axis in range(3):
+            vectors[to, axis], shifts[to, axis] = vector[p, axis], shift[p, axis]
+            squared += vector[p, axis] * vector[p, axis]
+        distances[to] = np.sqrt(squared)
+    return segment, neighbors, vectors, shifts, distances
 
 
 @compiled
@@ -187,10 +204,10 @@ def label_rows(
 
 
 @compiled
-def small_pairs(positions: Array, radius: float) -> tuple[Integers, Integers, Array]:
-    """Center, neighbor and vector of all pairs of a molecule, from all distances."""
+def small_pairs(positions: Array, radius: float) -> tuple[Unsigned, Unsigned, Rows, Array]:
+    """Center, neighbor, shift and vector of all pairs of a molecule, from all distances."""
     atoms, reach = len(positions), radius * radius
-    center = np.empty(atoms * (atoms - 1), np.int64)
+    center = np.empty(atoms * (atoms - 1), np.uint64)
     neighbor, vector = np.empty_like(center), np.empty((len(center), 3))
     count = 0
     for i in range(atoms):
@@ -202,4 +219,4 @@ def small_pairs(positions: Array, radius: float) -> tuple[Integers, Integers, Ar
                 center[count], neighbor[count] = i, j
                 vector[count, 0], vector[count, 1], vector[count, 2] = x, y, z
                 count += 1
-    return center[:count], neighbor[:count], vector[:count]
+    return center[:count], neighbor[:count], np.zeros((count, 3), np.int32), vector[:count]

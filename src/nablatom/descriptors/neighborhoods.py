@@ -60,6 +60,7 @@ def neighborhoods(
     *,
     scaling: Willatt2018 | None = None,
     types: Sequence[int] | None = None,
+    threads: int = 1,
 ) -> Neighborhoods:
     """Everything around the atoms of these structures.
 
@@ -84,36 +85,29 @@ def neighborhoods(
     system = np.repeat(np.arange(len(frames)), counts)
     first = np.cumsum(counts) - counts
     place = np.searchsorted(known, numbers)
-    center, neighbor, shift, vector = _pairs(frames, first, cutoff.radius)
-    order, segment = sorted_pairs(center, neighbor, place, len(known))
+    segment, neighbor, vector, shift, distance = _pairs(frames, place, len(known), cutoff, threads)
+    factor, slope, _ = cutoff(distance)
+    if scaling is not None:
+        u, du, _ = scaling(distance)
+        factor, slope = factor * u, slope * u + factor * du
     around = Surroundings(
         system=system,
         atom=np.arange(len(numbers)) - first[system],
         type=place,
         segment=segment,
-        neighbor=neighbor[order],
-        vector=vector[order],
-        shift=shift[order],
-        distance=np.empty(0),
-        factor=np.empty(0),
-        slope=np.empty(0),
-        curvature=np.empty(0),
+        neighbor=neighbor,
+        vector=vector,
+        shift=shift,
+        distance=distance,
+        factor=factor,
+        slope=slope,
     )
-    return Neighborhoods(known, counts, _weighted(around, cutoff, scaling))
+    _check_apart(around)
+    return Neighborhoods(known, counts, around)
 
 
-def _weighted(around: Surroundings, cutoff: Cutoff, scaling: Willatt2018 | None) -> Surroundings:
-    """With distances, and what the cutoff and the scaling make of them."""
-    r = np.sqrt(np.einsum("pa,pa->p", around.vector, around.vector))
-    _check_apart(around, r)
-    f, df, ddf = cutoff(r)
-    if scaling is not None:
-        u, du, ddu = scaling(r)
-        f, df, ddf = f * u, df * u + f * du, ddf * u + 2 * df * du + f * ddu
-    return around._replace(distance=r, factor=f, slope=df, curvature=ddf)
-
-
-def _check_apart(around: Surroundings, r: Array) -> None:
+def _check_apart(around: Surroundings) -> None:
+    r = around.distance
     if len(r) and r.min() < SAME_PLACE:
         p = int(np.argmin(r))
         i = int(np.searchsorted(around.segment[:, -1], p, side="right"))
@@ -125,33 +119,33 @@ def _check_apart(around: Surroundings, r: Array) -> None:
 
 
 def _pairs(
-    frames: Sequence[ase.Atoms], first: Integers, radius: float
-) -> tuple[Integers, Integers, Array, Array]:
-    """Center, neighbor, shift and vector of all pairs, atoms counted through."""
-    search = vesin.NeighborList(cutoff=radius, full_list=True, n_threads=1)
-    parts = [(np.empty(0, np.int64),) * 2 + (np.empty((0, 3)),) * 2]
+    frames: Sequence[ase.Atoms], place: Integers, types: int, cutoff: Cutoff, threads: int
+) -> tuple[Integers, Integers, Array, Array, Array]:
+    """Segment, neighbor, vector, shift and distance of all pairs, as in `Surroundings`."""
+    search = vesin.NeighborList(cutoff=cutoff.radius, full_list=True, n_threads=threads)
+    parts, atoms, pairs = [], 0, 0
     for index, frame in enumerate(frames):
         check_finite(index, frame)
-        positions, pbc = frame.positions, frame.pbc
-        if not pbc.any() and len(frame) <= SMALL:
-            center, neighbor, vector = small_pairs(positions, radius)
-            shift = np.zeros_like(vector)
-        else:
-            center, neighbor, shift, vector = search.compute(
-                positions, frame.cell.array if pbc.any() else np.zeros((3, 3)), pbc, "ijSD"
-            )
-        start = int(first[index])
-        parts.append(
-            (
-                center.astype(np.int64) + start,
-                neighbor.astype(np.int64) + start,
-                shift.astype(np.float64),
-                vector,
-            )
-        )
-    center, neighbor, shift, vector = (
-        np.concatenate(column) for column in zip(*parts, strict=True)
-    )
+        type = place[atoms : atoms + len(frame)]  # noqa: A001
+        found = _found(search, frame, cutoff.radius)
+        segment, *part = sorted_pairs(*found, type, types, atoms)
+        parts.append((segment + pairs, *part))
+        atoms, pairs = atoms + len(frame), pairs + len(part[0])
+    if len(parts) == 1:
+        return parts[0]
+    segment, neighbor, vector, shift, distance = map(np.concatenate, zip(*parts, strict=True))
+    return segment, neighbor, vector, shift, distance
+
+
+def _found(
+    search: vesin.NeighborList, frame: ase.Atoms, radius: float
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int32], Array]:
+    """Center, neighbor, shift and vector of all pairs, in memory that the next search reuses."""
+    pbc = frame.pbc
+    if len(frame) == 0 or (not pbc.any() and len(frame) <= SMALL):
+        return small_pairs(frame.positions, radius)
+    cell = frame.cell.array if pbc.any() else np.zeros((3, 3))
+    center, neighbor, shift, vector = search.compute(frame.positions, cell, pbc, "ijSD", copy=False)
     return center, neighbor, shift, vector
 
 
