@@ -156,6 +156,25 @@ def test_frames_of_a_batch_are_apart(method):
     assert list(np.bincount(found.block().samples.column("system"))) == sizes
 
 
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+def test_frames_without_atoms_have_no_rows(method):
+    model, empty = layered(2, TYPES), data_of(ase.Atoms())
+    parts = [data_of(slab()), empty, data_of(chain()), empty]
+    data = AtomicDataDict.batched([{"cell": torch.zeros(1, 3, 3, dtype=F64), **p} for p in parts])
+    found = partial_forces(model, data, method=method)
+    assert np.bincount(found.block().samples.column("system")).tolist() == [32, 0, 24]
+    assert_same(dense_partial_forces(model, data, method=method), jacobian(model, data))
+
+
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+def test_edge_vectors_of_other_positions_do_not_count(method):
+    data = data_of(slab())
+    stale = {**AtomicDataDict.with_edge_vectors(data), "pos": data["pos"] * 1.01}
+    for model in (layered(1, TYPES), layered(2, TYPES)):
+        expected = jacobian(model, {**data, "pos": stale["pos"]})
+        assert_same(dense_partial_forces(model, stale, method=method), expected)
+
+
 def test_atoms_of_a_batch_may_be_mixed():
     """Frames whose atoms do not stand together, as other programs may give them."""
     model, data = layered(2, TYPES), batch("slab", "chain")
