@@ -1,14 +1,16 @@
 """With the same weights, the energies, forces and stresses of the nequip package."""
 
+from functools import cache
+
 import ase
 import numpy as np
 import pytest
 import torch
 from ase.build import bulk, molecule
 
-from nablatom.models import AtomicDataDict
+from nablatom.models import AtomicDataDict, from_nequip_state
 from nablatom.outputs.derivatives import pair_derivatives
-from nequip_peer import nequip_results, twins
+from nequip_peer import nequip_model, nequip_results, twins
 
 CUTOFF = 3.6
 TYPES = ("Si", "O", "C")
@@ -22,6 +24,14 @@ BASE = {
     "scales": 1.7,
     "shifts": -0.3,
     "radial_hidden": (8,),
+}
+PEER = {
+    "r_max": CUTOFF,
+    "num_layers": 3,
+    "l_max": 1,
+    "num_features": 4,
+    "radial_mlp_width": 8,
+    "avg_num_neighbors": 9.0,
 }
 SETTINGS = {
     "l_max 1": {},
@@ -111,3 +121,40 @@ def test_single_precision():
     assert found.outputs["total_energy"].dtype == torch.float64
     assert_same("energies", found.outputs["atomic_energy"], expected["atomic_energy"], 1e-5)
     assert_same("forces", -found.positions, expected["forces"], 1e-5)
+
+
+MISTAKES = {
+    "cutoff": ({"cutoff": 4.0}, "for a cutoff of 3.6, not 4"),
+    "repulsion": ({"zbl": True}, "set zbl=False"),
+    "types": ({"types": ("Si", "O")}, r"type_embed.* has shape \(3, 4\); .*ask for \(2, 4\)"),
+    "wider": ({"features": 5}, r"has shape \(3, 4\); these settings ask for \(3, 5\)"),
+    "layers": ({"layers": 4}, "no weight .*layer2_convnet.conv.sc|layer2_convnet"),
+    "fewer layers": ({"layers": 2, "l_max": 0}, "layer0_convnet"),
+    "l_max": ({"l_max": 2}, "layer0_convnet"),
+}
+
+
+@cache
+def peer_state():
+    return nequip_model(TYPES, **PEER).state_dict()
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_settings_that_the_weights_are_not_for(name):
+    change, told = MISTAKES[name]
+    with pytest.raises(ValueError, match=told):
+        from_nequip_state(peer_state(), **({"types": TYPES} | BASE | change))
+
+
+def test_weights_that_are_left_over():
+    left = {**peer_state(), "model.func.layer3_convnet.conv.linear_1.weight": torch.ones(3)}
+    with pytest.raises(ValueError, match=r"no place for the weights model\.func\.layer3_convnet"):
+        from_nequip_state(left, types=TYPES, **BASE)
+    with pytest.raises(ValueError, match=r"expected one weight 'type_embed.*found 0"):
+        from_nequip_state({"a": torch.ones(1)}, types=TYPES, **BASE)
+
+
+def test_cutoffs_by_pairs_of_types():
+    state = nequip_model(TYPES, **PEER, per_edge_type_cutoff={"Si": 3.0}).state_dict()
+    with pytest.raises(ValueError, match="differ between pairs of types"):
+        from_nequip_state(state, types=TYPES, **BASE)

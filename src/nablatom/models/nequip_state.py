@@ -10,11 +10,14 @@ import torch
 
 from nablatom.models.convolution import Convolution
 from nablatom.models.nequip import NequIP
+from nablatom.models.zbl import COULOMB
 
 __all__ = ["from_nequip_state"]
 
 _EMBEDDING = "type_embed.embed_module.weight"
 
+# A cutoff may have been stored in single precision.
+TOLERANCE = 1e-6
 # Follow from the settings.
 _CONSTANTS = ("._w3j_", ".output_mask", "._rmax_recip", ".atomic_numbers", "._qqr2exesquare")
 
@@ -35,10 +38,12 @@ def from_nequip_state(state: State, **settings: Any) -> NequIP:
     ------
     ValueError
         A weight is missing, of another shape than these settings ask for, or left over:
-        names it.
+        names it. The cutoff is another one, or differs between pairs of types. There is a
+        repulsion of nuclei and the settings tell of none, or the other way round.
     """
     read = _Reader(state)
     model = NequIP(**settings, dtype=read(_EMBEDDING, None).dtype)
+    _check_constants(model, read)
     with torch.no_grad():
         model.embedding.copy_(read(_EMBEDDING, model.embedding.shape))
         frequencies = model.bessel.frequencies
@@ -51,6 +56,22 @@ def from_nequip_state(state: State, **settings: Any) -> NequIP:
             _fill_column(getattr(model.scale_shift, name), read, name)
     read.check_nothing_left()
     return model
+
+
+def _check_constants(model: NequIP, read: _Reader) -> None:
+    """What is no weight, but says what the weights are for."""
+    inverse = read("edge_norm._rmax_recip", None)
+    if inverse.numel() != 1:
+        raise ValueError("cutoffs that differ between pairs of types are not supported")
+    if abs(float(inverse) * model.cutoff - 1) > TOLERANCE:
+        raise ValueError(
+            f"the weights are for a cutoff of {1 / float(inverse):g}, not {model.cutoff:g}"
+        )
+    prefactor = "pair_potential._qqr2exesquare"
+    if (prefactor in read) != (model.repulsion is not None):
+        raise ValueError(f"set zbl={prefactor in read}, as in the model that the weights are from")
+    if prefactor in read and abs(float(read(prefactor, ())) * 2 / COULOMB - 1) > TOLERANCE:
+        raise ValueError("the repulsion of nuclei is not in eV and Å")
 
 
 class _Reader:
