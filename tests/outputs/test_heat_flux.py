@@ -216,12 +216,16 @@ def test_positions_read_out_of_sight_are_noticed_where_all_atoms_are_alike():
     """In a perfect crystal in a wind, where most sums vanish whether they are complete or not."""
 
     class OutOfSight(Messages):
+        """Half of its energies are of edge vectors, half of positions, by one-hot matrices."""
+
         def forward(self, data):
             one_hot = torch.nn.functional.one_hot(data["edge_index"], len(data["pos"]))
             center, neighbor = one_hot.to(data["pos"]) @ data["pos"]
             shift = data["edge_cell_shift"] @ data["cell"].view(3, 3)
             own = {k: x for k, x in data.items() if k != "edge_lengths"}
-            return super().forward({**own, "edge_vectors": neighbor - center + shift})
+            outputs = super().forward({**own, "edge_vectors": neighbor - center + shift})
+            energies = outputs["atomic_energy"] + super().forward(data)["atomic_energy"]
+            return {**data, "atomic_energy": energies, "total_energy": energies.sum(0)[None]}
 
     model = OutOfSight().eval()
     data = data_of(bulk("SiC", "zincblende", a=4.36, cubic=True), model)

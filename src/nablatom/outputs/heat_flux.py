@@ -29,7 +29,8 @@ from collections.abc import Iterator
 import torch
 
 from nablatom.models import AtomicDataDict, GraphModuleMixin
-from nablatom.models.edge_table import EDGE_SLOTS_KEY, table_of, with_edge_table
+from nablatom.models.edge_table import EDGE_SLOTS_KEY, table_of
+from nablatom.outputs.compiled import arranged
 from nablatom.outputs.derivatives import Derivatives, Model, detached, pair_derivatives, usable
 from nablatom.outputs.passes import backward_pass
 from nablatom.outputs.planning import hops_of
@@ -273,20 +274,20 @@ def _twisted(
 ) -> tuple[AtomicDataDict.Type, torch.Tensor] | None:
     """Outputs and flux; None if the twist does not reach every edge of the model."""
     with torch.inference_mode(False), torch.enable_grad():
-        arranged = _arranged(model, data)
+        point = arranged(model, data)
         phases = _phases(velocities)
         twist = velocities.new_zeros(AtomicDataDict.num_frames(data), 4).requires_grad_()
         of_atoms = 1.0 + phases * twist[AtomicDataDict.frame_of_atoms(data), 3:]
 
-        def twisted(point: AtomicDataDict.Type) -> AtomicDataDict.Type:
-            outputs = model(point)
-            factors = _factors(twist, phases, point)
-            weigh_gathers(outputs[AtomicDataDict.PER_ATOM_ENERGY_KEY], _gathers(point, factors))
+        def twisted(given: AtomicDataDict.Type) -> AtomicDataDict.Type:
+            outputs = model(given)
+            gathers = _gathers(given, _factors(twist, phases, given))
+            weigh_gathers(outputs[AtomicDataDict.PER_ATOM_ENERGY_KEY], gathers)
             return outputs
 
         energies = pair_derivatives(
             twisted,
-            arranged,
+            point,
             of=AtomicDataDict.PER_ATOM_ENERGY_KEY,
             cotangent=of_atoms,
             create_graph=True,
@@ -301,17 +302,8 @@ def _twisted(
         for v, x in zip([velocities, *probes], answers, strict=True)
     ):
         return None
-    outputs = {k: x for k, x in energies.outputs.items() if k in data or k not in arranged}
+    outputs = {k: x for k, x in energies.outputs.items() if k in data or k not in point}
     return outputs if graph else detached(outputs), -answer[:, :3]
-
-
-def _arranged(model: Model, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
-    """The data with the table of edges that the model would make for itself, if it does."""
-    while not hasattr(model, "arranged") and isinstance(
-        inner := getattr(model, "func", None), torch.nn.Module
-    ):
-        model = inner
-    return with_edge_table(data) if hasattr(model, "arranged") else data
 
 
 def _gathers(
