@@ -60,7 +60,7 @@ def heat_flux(
     ``i`` is an atom of the frame, ``j`` any atom or image. One backward pass for a model
     whose edges each enter the energy of their center only (``hops`` is 1), two for others,
     whatever the number of atoms, the depth and the periodicity; where a model keeps its
-    steps to itself (compiled, say), the cost of the unfolded system.
+    steps to itself, the cost of the unfolded system.
 
     Parameters
     ----------
