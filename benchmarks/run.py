@@ -15,6 +15,7 @@ from benchmarks.bars import Figure
 from benchmarks.descriptors import DESCRIPTORS
 from benchmarks.duel import Duels
 from benchmarks.duel import figures as duel_figures
+from benchmarks.equivariant import EQUIVARIANT
 from benchmarks.groups import GROUPS as MAPS
 from benchmarks.groups import Group
 from benchmarks.measure import measure
@@ -39,6 +40,7 @@ GROUPS = (
 )
 DUELS: dict[str, Duels] = {
     "descriptors": DESCRIPTORS,
+    "equivariant": EQUIVARIANT,
     "nequip": NEQUIP,
     "nequip-large": LARGE_NEQUIP,
     "partial-forces": PARTIAL_FORCES,

@@ -367,6 +367,17 @@ def test_bispectrum_couples_products_to_the_third_density():
             np.testing.assert_allclose(block.values[:, column], expected, atol=1e-13)
 
 
+@pytest.mark.parametrize("name", ["bispectrum", "equivariant", "symmetry functions"])
+def test_types_that_no_atom_has_together(name):
+    """Copper sees aluminium, aluminium sees gold, but copper does not see gold."""
+    structure = ase.Atoms("CuAlAu", [[0, 0, 0], [0, 0, 3], [0.1, 0.2, 6]])
+    tensor = DESCRIPTORS[name](structure, ALL)
+    for key, block in tensor.items():
+        assert not {29, 79} <= set(key) or key["center_type"] == 13
+        assert len(block) == 1
+        assert np.isfinite(block.gradient("positions").values).all()
+
+
 def symmetry_function(structure, g, f, i, types):
     """One number by loops over all images within reach."""
     from nablatom.systems import neighbor_pairs

@@ -130,18 +130,18 @@ def _products(
     first: TensorBlock, second: TensorBlock, third: TensorBlock, triples: _Triples
 ) -> TensorBlock:
     sizes = tuple(len(block.properties) for block in (first, second, third))
+    properties = _properties(triples.degrees, sizes)
 
     def value(a: Array, b: Array, c: Array) -> Array:
         leading = np.broadcast_shapes(*(array.shape[:-2] for array in (a, b, c)))
         x, y, z = (in_rows(array, leading) for array in (a, b, c))
         result = np.empty((len(x), len(triples.degrees), *sizes))
         couple_three(x, y, z, triples.terms, triples.coefficients, triples.places, result)
-        return result.reshape(*leading, -1)
+        return result.reshape(*leading, len(properties))
 
     def tangent(a: Array, b: Array, c: Array, da: Array, db: Array, dc: Array) -> Array:
         return value(da, b, c) + value(a, db, c) + value(a, b, dc)
 
-    properties = _properties(triples.degrees, sizes)
     return pointwise(value, tangent, first, second, third, components=(), properties=properties)
 
 

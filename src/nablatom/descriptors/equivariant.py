@@ -184,6 +184,8 @@ def coupled(x: TensorBlock, y: TensorBlock, degree: int, couplings: Couplings) -
     sizes = (len(x.properties), len(y.properties))
     shape = (2 * degree + 1, len(couplings.degrees), *sizes)
 
+    properties = _properties(couplings.degrees, *sizes)
+
     def product(a: Array, b: Array) -> Array:
         leading = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         result = np.zeros((int(np.prod(leading)), *shape))
@@ -194,11 +196,9 @@ def coupled(x: TensorBlock, y: TensorBlock, degree: int, couplings: Couplings) -
             couplings.coefficients,
             result,
         )
-        return result.reshape(*leading, shape[0], -1)
+        return result.reshape(*leading, shape[0], len(properties))
 
-    return bilinear(
-        product, x, y, components=[mu], properties=_properties(couplings.degrees, *sizes)
-    )
+    return bilinear(product, x, y, components=[mu], properties=properties)
 
 
 def in_rows(array: Array, leading: tuple[int, ...]) -> Array:
