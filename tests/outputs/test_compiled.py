@@ -7,7 +7,7 @@ from copy import deepcopy
 import pytest
 import torch
 
-from nablatom.models import AtomicDataDict, LennardJones
+from nablatom.models import AtomicDataDict, LennardJones, NequIP
 from nablatom.outputs import (
     ForceOutput,
     GradientOutput,
@@ -16,6 +16,7 @@ from nablatom.outputs import (
     export,
     load_exported,
 )
+from nablatom.outputs.exported import traced
 from nablatom.testing.hygiene import assert_untouched
 from response_models import cluster, crystal, data_of, left_handed, slab, small_cell
 
@@ -127,6 +128,23 @@ def test_packages(tmp_path, model):
         package({key: x for key, x in data.items() if key != "cell"})
     with pytest.raises(ValueError, match=r"neighbors within 2 Å, but the model reaches 3\.2"):
         package(AtomicDataDict.with_neighbors(data, 2.0))
+
+
+def test_graph_of_messages_is_for_any_size():
+    """What a package of NequIP is compiled from, run as it is."""
+    network = NequIP(["Si", "C"], cutoff=3.2, layers=2, l_max=1, features=4).eval()
+    output = StressOutput(network)
+    graph = traced(output, data_of(crystal(), network))
+    for make in (small_cell, left_handed, slab):
+        data = data_of(make(), network)
+        given = network.arranged(AtomicDataDict.prepared(data, cutoff=3.2, types=["Si", "C"]))
+        with torch.no_grad():
+            by_position, _, *written = graph.program.module()(*(given[k] for k in graph.read))
+        found = dict(zip(graph.written, written, strict=True)) | {"forces": -by_position}
+        expected = output(data)
+        for field in ("atomic_energy", "total_energy", "forces"):
+            scale = expected[field].abs().max().item()
+            torch.testing.assert_close(found[field], expected[field], rtol=0, atol=EXACT * scale)
 
 
 def test_what_is_not_exported(tmp_path, model):

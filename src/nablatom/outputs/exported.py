@@ -12,14 +12,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from nablatom.models import AtomicDataDict
 from nablatom.models.edge_table import EDGE_SLOTS_KEY, ROW_CENTERS_KEY, with_edge_table
 from nablatom.outputs.compiled import Totals, arranged, totals
-from nablatom.outputs.derivatives import Model, point_of, usable
+from nablatom.outputs.derivatives import point_of, usable
 from nablatom.outputs.stress import DerivativeOutput, wanted
 
 __all__ = ["ExportedModel", "export", "load_exported"]
@@ -98,7 +98,9 @@ def export(
 ) -> None:
     """Write a model with its forces or stress as a package for inference.
 
-    It takes a C++ compiler, and a minute or so. The module itself is left as it is.
+    It takes a C++ compiler, and from half a minute to several. The package gives energies,
+    charges and dipoles if the model does, and the derivatives that the module gives. The module
+    itself is left as it is.
 
     Parameters
     ----------
@@ -125,20 +127,21 @@ def export(
         )
     if not fspath(path).endswith(".pt2"):
         raise ValueError(f"the name of a package ends in .pt2, got {fspath(path)!r}")
-    given = _single_frame(example, output.cutoff, output.type_names)
-    given = arranged(output, given)
-    read = [key for key in READ if key in given]
-    model = deepcopy(output).eval().requires_grad_(False).func
-    written = [key for key in WRITTEN if key in model(dict(given))]
+    found = traced(output, example)
     card = {
         "cutoff": output.cutoff,
         "type_names": list(output.type_names),
         "fields": list(output.fields),
-        "read": read,
-        "written": written,
-        "dtype": str(given[AtomicDataDict.POSITIONS_KEY].dtype).removeprefix("torch."),
+        "read": found.read,
+        "written": found.written,
+        "dtype": str(example[AtomicDataDict.POSITIONS_KEY].dtype).removeprefix("torch."),
     }
-    _compile(model, given, read, written, fspath(path), {"nablatom": json.dumps(card)})
+    options: dict[str, Any] = {"aot_inductor.metadata": {"nablatom": json.dumps(card)}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what torch says of itself
+        torch._inductor.aoti_compile_and_package(
+            found.program, package_path=fspath(path), inductor_configs=options
+        )
 
 
 def load_exported(path: str | PathLike[str]) -> ExportedModel:
@@ -154,15 +157,31 @@ def load_exported(path: str | PathLike[str]) -> ExportedModel:
     return ExportedModel(fspath(path))
 
 
-def _compile(
-    model: Model,
-    given: AtomicDataDict.Type,
-    read: Sequence[str],
-    written: Sequence[str],
-    path: str,
-    metadata: dict[str, str],
-) -> None:
+class Traced(NamedTuple):
+    """A graph of array operations, for any number of atoms and edges.
+
+    Attributes
+    ----------
+    program
+        Takes the fields that are read, gives the derivatives by positions and strain, and then
+        the fields that are written.
+    read, written
+        Names of fields, in this order.
+    """
+
+    program: torch.export.ExportedProgram
+    read: list[str]
+    written: list[str]
+
+
+def traced(output: DerivativeOutput, example: AtomicDataDict.Type) -> Traced:
+    """Energies and derivatives of a model as one graph, which calls no autograd."""
     from torch.fx.experimental.proxy_tensor import make_fx  # loads a computer algebra system
+
+    given = arranged(output, _single_frame(example, output.cutoff, output.type_names))
+    model = deepcopy(output).eval().requires_grad_(False).func
+    read = [key for key in READ if key in given]
+    written = [key for key in WRITTEN if key in model(dict(given))]
 
     def evaluated(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
         point = point_of(dict(zip(read, values, strict=True)))
@@ -171,15 +190,12 @@ def _compile(
 
     values = tuple(given[key].detach() for key in read)
     shapes = tuple(dict.fromkeys(READ[key], torch.export.Dim.DYNAMIC) for key in read)
-    options: dict[str, Any] = {"aot_inductor.metadata": metadata}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what torch says of itself
         # Parameters of the model are constants of the graph, and not of the kind that is traced.
         graph = make_fx(evaluated, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*values)
         program = torch.export.export(graph, values, dynamic_shapes=shapes, strict=False)
-        torch._inductor.aoti_compile_and_package(
-            program, package_path=path, inductor_configs=options
-        )
+    return Traced(program, read, written)
 
 
 def _single_frame(
