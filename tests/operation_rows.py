@@ -102,6 +102,8 @@ def turned(block):
     return TensorBlock(block.values.T, block.properties, [], block.samples)
 
 
+VECTORS = Labels("o3_lambda", [[1]])
+ONE_TENSOR = Labels(["o3_lambda", "center_type"], [[2, 1]])
 MU = Labels("o3_mu", [[-1], [0], [1]])
 SPHERICAL = Labels(
     ["center_type", "o3_lambda", "o3_sigma"], [[8, 1, 1], [1, 1, -1], [1, 1, 1], [8, 1, -1]]
@@ -242,9 +244,9 @@ CURVED = {
     ),
     "tensor_product": lambda a, b: tensor_product(spherical(a), spherical(b)),
     "tensor_product, of three": lambda a, b: tensor_product(
-        tensor_product(spherical(a), spherical(b), selected_keys=Labels("o3_lambda", [[1]])),
+        tensor_product(spherical(a), spherical(b), selected_keys=VECTORS),
         slice(spherical(b), "properties", [0]),
-        selected_keys=Labels(["o3_lambda", "center_type"], [[2, 1]]),
+        selected_keys=ONE_TENSOR,
         suffixes=("_12", "_3"),
     ),
     "exp": lambda a: exp(a),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import nablatom
 from nablatom import Labels, TensorBlock, TensorMap, operations
 from nablatom.operations import add, block_names, divide, dot, multiply, slice, sort
 from nablatom.testing import assert_gradients
