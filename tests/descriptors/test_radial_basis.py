@@ -11,7 +11,6 @@ from nablatom.descriptors import (
     SphericalWaves,
     Tabulated,
 )
-from nablatom.descriptors.radial import spherical_waves
 from nablatom.descriptors.radial_waves import bessel_zeros
 
 CUTOFF, ANGULAR = 5.0, 4
@@ -120,10 +119,12 @@ def test_gaussian_orbitals_are_those_of_extended_precision():
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
-def test_waves_are_those_of_the_default_descriptor():
-    r = np.linspace(0, CUTOFF, 30)
-    values, slopes = spherical_waves(r, CUTOFF, 5)
-    found = SphericalWaves(5)(r, CUTOFF, 2)
+def test_waves_are_their_definition():
+    r, k = np.linspace(0, CUTOFF, 30)[1:, None], np.pi * np.arange(1, 7) / CUTOFF
+    norm = np.sqrt(2 / CUTOFF)
+    values = norm * np.sin(k * r) / r
+    slopes = norm * (k * np.cos(k * r) - np.sin(k * r) / r) / r
+    found = SphericalWaves(5)(r[:, 0], CUTOFF, 2)
     for l in range(3):
         np.testing.assert_allclose(found[0, :, l], values, atol=1e-12)
         np.testing.assert_allclose(found[1, :, l], slopes, atol=1e-11)

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from nablatom.descriptors.kernels_density import add_pair, add_tangent, pull_back
 from nablatom.descriptors.kernels_index import Places, Surroundings
-from nablatom.descriptors.kernels_pair import Basis, aligned, compiled, evaluate, inside
+from nablatom.descriptors.kernels_pair import (
+    Basis,
+    aligned,
+    compiled,
+    evaluate,
+    evaluation_scratch,
+    inside,
+)
 from nablatom.descriptors.lanes import WIDTH, broadcast, item, load, multiply_add, spread, store
 
 __all__ = [
@@ -54,7 +61,7 @@ def expand(
     size, width, angular = basis.size, len(basis.center), offsets.shape[3]
     lm = angular * angular
     most = most_pairs(first, last, around)
-    Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), np.empty((angular + 2, angular))
+    Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), evaluation_scratch(angular)
     F, dF = aligned(most, angular * width), aligned(most, angular * width)
     density = aligned(1, lm * width)[0]
     pair, same, own = aligned(3, 3 * lm * width)
@@ -77,8 +84,8 @@ def expand(
             starts = offsets[1, c, a]
             direct = wants[0] and not (wants[1] or wants[2]) and size == width and starts.min() >= 0
             begin, end = around.segment[i, a], around.segment[i, a + 1]
+            evaluate(around, begin, end, basis, Y, D, F, dF, scratch)
             for p in range(begin, end):
-                evaluate(around, p, basis, Y, D, F, dF, p - begin, scratch)
                 add_pair(density, 0, angular, width, Y, F, p - begin)
             for l in range(angular if direct else 0):  # one block after the other is far faster
                 for p in range(begin, end):
@@ -300,8 +307,9 @@ def push_expansion(
     """Write how the values change when pair vectors change by the tangents, (pairs, 3)."""
     size, width, angular = basis.size, len(basis.center), offsets.shape[3]
     lm = angular * angular
-    Y, D, scratch = np.empty((1, lm)), np.empty((1, 3, lm)), np.empty((angular + 2, angular))
-    F, dF = aligned(1, angular * width), aligned(1, angular * width)
+    most = most_pairs(first, last, around)
+    Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), evaluation_scratch(angular)
+    F, dF = aligned(most, angular * width), aligned(most, angular * width)
     density = aligned(1, lm * width)[0]
     for i in range(first, last):
         for a in range(around.segment.shape[1] - 1):
@@ -309,9 +317,11 @@ def push_expansion(
             if sample < 0:
                 continue
             density[:] = 0.0
-            for p in range(around.segment[i, a], around.segment[i, a + 1]):
-                evaluate(around, p, basis, Y, D, F, dF, 0, scratch)
-                add_tangent(density, 0, angular, width, around, p, tangents, Y, D, F, dF, 0)
+            begin, end = around.segment[i, a], around.segment[i, a + 1]
+            evaluate(around, begin, end, basis, Y, D, F, dF, scratch)
+            for p in range(begin, end):
+                k = p - begin
+                add_tangent(density, 0, angular, width, around, p, tangents, Y, D, F, dF, k)
             starts = offsets[0, around.type[i], a]
             _write_values(values, starts, sample, density, angular, size, width)
 
@@ -330,8 +340,9 @@ def pull_expansion(
     """Write the derivative of ``sum cotangents * values`` by every pair vector, (pairs, 3)."""
     size, width, angular = basis.size, len(basis.center), offsets.shape[3]
     lm = angular * angular
-    Y, D, scratch = np.empty((1, lm)), np.empty((1, 3, lm)), np.empty((angular + 2, angular))
-    F, dF = aligned(1, angular * width), aligned(1, angular * width)
+    most = most_pairs(first, last, around)
+    Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), evaluation_scratch(angular)
+    F, dF = aligned(most, angular * width), aligned(most, angular * width)
     density = aligned(1, lm * width)[0]
     for i in range(first, last):
         for a in range(around.segment.shape[1] - 1):
@@ -340,9 +351,10 @@ def pull_expansion(
                 continue
             starts = offsets[0, around.type[i], a]
             _read_values(cotangents, starts, sample, density, angular, size, width)
-            for p in range(around.segment[i, a], around.segment[i, a + 1]):
-                evaluate(around, p, basis, Y, D, F, dF, 0, scratch)
-                pull_back(result, density, 0, angular, width, around, p, Y, D, F, dF, 0)
+            begin, end = around.segment[i, a], around.segment[i, a + 1]
+            evaluate(around, begin, end, basis, Y, D, F, dF, scratch)
+            for p in range(begin, end):
+                pull_back(result, density, 0, angular, width, around, p, Y, D, F, dF, p - begin)
 
 
 @compiled

@@ -12,12 +12,21 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from nablatom.descriptors.lanes import WIDTH, item, load, multiply_add, put, spread, store
+from nablatom.descriptors.lanes import WIDTH, Lanes, item, load, multiply_add, put, spread, store
 
 if TYPE_CHECKING:
     from nablatom.descriptors.kernels_index import Surroundings
 
-__all__ = ["Basis", "aligned", "compiled", "evaluate", "harmonic_factors", "inside", "padded"]
+__all__ = [
+    "Basis",
+    "aligned",
+    "compiled",
+    "evaluate",
+    "evaluation_scratch",
+    "harmonic_factors",
+    "inside",
+    "padded",
+]
 
 Array = NDArray[np.float64]
 Kernel: TypeAlias = Callable[..., Any]
@@ -99,101 +108,124 @@ def aligned(rows: int, columns: int) -> Array:
 
 
 @compiled
+def evaluation_scratch(angular: int) -> Array:
+    """Memory that `evaluate` works in."""
+    lm = angular * angular
+    return aligned(1, (lm + 2 * angular + 4 * lm) * WIDTH)[0]
+
+
+@compiled
 def evaluate(
     around: "Surroundings",
-    p: int,
+    begin: int,
+    end: int,
     basis: Basis,
     Y: Array,
     D: Array,
     F: Array,
     dF: Array,
-    k: int,
     scratch: Array,
 ) -> None:
-    """Harmonics ``Y_lm``, ``r ∇Y_lm / r``, and radial factors ``F_ln``, ``F'_ln`` of pair ``p``.
+    """Harmonics ``Y_lm``, ``r ∇Y_lm / r``, and radial factors ``F_ln``, ``F'_ln`` of some pairs.
 
-    They become row ``k`` of ``Y`` (rows, lm), ``D`` (rows, 3, lm), ``F`` and ``dF`` (rows, ln).
-    Formulas: `nablatom.descriptors.harmonics`.
+    They become the first rows of ``Y`` (rows, lm), ``D`` (rows, 3, lm), ``F`` and ``dF`` (rows,
+    ln). As many pairs as there are lanes share the arithmetic of the harmonics. Formulas:
+    `nablatom.descriptors.harmonics`.
     """
-    r = item(around.distance, p)
-    inverse = 1.0 / r
-    x, y, z = (
-        item(around.vector, 3 * p) * inverse,
-        item(around.vector, 3 * p + 1) * inverse,
-        item(around.vector, 3 * p + 2) * inverse,
-    )
-    _harmonics(x, y, z, inverse, basis.harmonics, Y, D, k, scratch)
-    factor, slope = item(around.factor, p), item(around.slope, p)
-    _radial(r, factor, slope, basis.table, basis.inverse_spacing, F, dF, k)
+    size = basis.harmonics.shape[1]
+    lm = size * size
+    out = (lm + 2 * size) * WIDTH  # behind what `_harmonics` works in
+    for start in range(begin, end, WIDTH):
+        for lane in range(WIDTH):
+            p = min(start + lane, end - 1)
+            inverse = 1.0 / item(around.distance, p)
+            for axis in range(3):
+                put(scratch, axis * WIDTH + lane, item(around.vector, 3 * p + axis) * inverse)
+            put(scratch, 3 * WIDTH + lane, inverse)
+        x, y, z = load(scratch, 0), load(scratch, WIDTH), load(scratch, 2 * WIDTH)
+        _harmonics(x, y, z, load(scratch, 3 * WIDTH), basis.harmonics, scratch, out)
+        for p in range(start, min(start + WIDTH, end)):
+            k, lane = p - begin, p - start
+            for m in range(lm):
+                put(Y, k * lm + m, item(scratch, out + m * WIDTH + lane))
+            for m in range(3 * lm):
+                put(D, 3 * k * lm + m, item(scratch, out + (lm + m) * WIDTH + lane))
+    for p in range(begin, end):
+        r, factor, slope = item(around.distance, p), item(around.factor, p), item(around.slope, p)
+        _radial(r, factor, slope, basis.table, basis.inverse_spacing, F, dF, p - begin)
 
 
 @inside
 def _harmonics(
-    x: float,
-    y: float,
-    z: float,
-    inverse: float,
+    x: Lanes,
+    y: Lanes,
+    z: Lanes,
+    inverse: Lanes,
     factors: Array,
-    Y: Array,
-    D: Array,
-    k: int,
     scratch: Array,
+    out: int,
 ) -> None:
-    size = factors.shape[1]
-    # scratch: c, s, then q; factors: norm, and the two of the recurrence
-    s, q, once, twice = size, 2 * size, size * size, 2 * size * size
-    put(scratch, 0, 1.0)
-    put(scratch, s + 0, 0.0)
-    put(scratch, q + 0, 1.0)
+    """``Y`` and the three parts of ``D`` after each other, one lane for each pair."""
+    none, size = spread(0.0), factors.shape[1]
+    lm, minus = size * size, spread(-1.0)
+    s, q = size * WIDTH, 2 * size * WIDTH  # after c
+    store(scratch, 0, spread(1.0))
+    store(scratch, s, none)
+    store(scratch, q, spread(1.0))
+    minus_y = multiply_add(minus, y, none)
     for m in range(1, size):
-        put(scratch, m, x * item(scratch, m - 1) - y * item(scratch, s + m - 1))
-        put(scratch, s + m, x * item(scratch, s + m - 1) + y * item(scratch, m - 1))
+        at = m * WIDTH
+        c_below, s_below = load(scratch, at - WIDTH), load(scratch, s + at - WIDTH)
+        store(scratch, at, multiply_add(x, c_below, multiply_add(minus_y, s_below, none)))
+        store(scratch, s + at, multiply_add(x, s_below, multiply_add(y, c_below, none)))
     for l in range(1, size):
-        row = l * size
+        row, below = q + l * size * WIDTH, q + (l - 1) * size * WIDTH
         for m in range(l - 1):
-            here = item(factors, once + row + m) * z * item(scratch, q + row - size + m)
-            put(
-                scratch,
-                q + row + m,
-                here - item(factors, twice + row + m) * item(scratch, q + row - 2 * size + m),
+            f = l * size + m
+            first = multiply_add(spread(item(factors, lm + f)), z, none)
+            second = multiply_add(
+                spread(-item(factors, 2 * lm + f)),
+                load(scratch, below - size * WIDTH + m * WIDTH),
+                none,
             )
-        last = (2 * l - 1) * item(scratch, q + row - size + l - 1)
-        put(scratch, q + row + l, last)
-        put(scratch, q + row + l - 1, z * last)
-    lm = size * size
-    y_row, d_row = k * lm, 3 * k * lm
+            here = multiply_add(first, load(scratch, below + m * WIDTH), second)
+            store(scratch, row + m * WIDTH, here)
+        last = load(scratch, below + (l - 1) * WIDTH)
+        last = multiply_add(spread(2.0 * l - 1.0), last, none)
+        store(scratch, row + l * WIDTH, last)
+        store(scratch, row + (l - 1) * WIDTH, multiply_add(z, last, none))
     for l in range(size):
-        row, middle = l * size, l * l + l
+        row, below, middle = q + l * size * WIDTH, q + (l - 1) * size * WIDTH, l * l + l
         for m in range(l + 1):
-            n = item(factors, row + m)
-            here = n * item(scratch, q + row + m)
-            along_z = n * (l + m) * item(scratch, q + row - size + m) if m < l else 0.0
-            along_r = -n * item(scratch, q + row - size + m + 1) if m + 1 < l else 0.0
-            value, sideways = here * item(scratch, m), along_r * item(scratch, m)
-            dx, dy, at = sideways * x, sideways * y, middle + m
+            n = item(factors, l * size + m)
+            here = multiply_add(spread(n), load(scratch, row + m * WIDTH), none)
+            along_z, along_r = none, none
+            if m < l:
+                along_z = multiply_add(spread(n * (l + m)), load(scratch, below + m * WIDTH), none)
+            if m + 1 < l:
+                along_r = multiply_add(spread(-n), load(scratch, below + (m + 1) * WIDTH), none)
+            c, sine = load(scratch, m * WIDTH), load(scratch, s + m * WIDTH)
+            c_slope, s_slope = none, none
             if m:
-                dx += here * m * item(scratch, m - 1)
-                dy -= here * m * item(scratch, s + m - 1)
-            put(Y, y_row + at, value)
-            put(D, d_row + at, (dx - l * value * x) * inverse)
-            put(D, d_row + lm + at, (dy - l * value * y) * inverse)
-            put(D, d_row + 2 * lm + at, (along_z * item(scratch, m) - l * value * z) * inverse)
-            if m:
-                value, sideways, at = (
-                    here * item(scratch, s + m),
-                    along_r * item(scratch, s + m),
-                    middle - m,
-                )
-                dx = sideways * x + here * m * item(scratch, s + m - 1)
-                dy = sideways * y + here * m * item(scratch, m - 1)
-                put(Y, y_row + at, value)
-                put(D, d_row + at, (dx - l * value * x) * inverse)
-                put(D, d_row + lm + at, (dy - l * value * y) * inverse)
-                put(
-                    D,
-                    d_row + 2 * lm + at,
-                    (along_z * item(scratch, s + m) - l * value * z) * inverse,
-                )
+                tilt = multiply_add(spread(1.0 * m), here, none)
+                c_slope = multiply_add(tilt, load(scratch, (m - 1) * WIDTH), none)
+                s_slope = multiply_add(tilt, load(scratch, s + (m - 1) * WIDTH), none)
+            # d/dx and d/dy of here * c_m are m here c_(m-1) and -m here s_(m-1), besides along_r
+            for sign in range(1 if m == 0 else 2):
+                wave, at = c, out + (middle + m) * WIDTH
+                dx, dy = c_slope, multiply_add(minus, s_slope, none)
+                if sign:
+                    wave, at = sine, out + (middle - m) * WIDTH
+                    dx, dy = s_slope, c_slope
+                value, sideways = multiply_add(here, wave, none), multiply_add(along_r, wave, none)
+                radial = multiply_add(spread(-1.0 * l), value, none)
+                dx = multiply_add(radial, x, multiply_add(sideways, x, dx))
+                dy = multiply_add(radial, y, multiply_add(sideways, y, dy))
+                dz = multiply_add(radial, z, multiply_add(along_z, wave, none))
+                store(scratch, at, value)
+                store(scratch, at + lm * WIDTH, multiply_add(dx, inverse, none))
+                store(scratch, at + 2 * lm * WIDTH, multiply_add(dy, inverse, none))
+                store(scratch, at + 3 * lm * WIDTH, multiply_add(dz, inverse, none))
 
 
 @inside

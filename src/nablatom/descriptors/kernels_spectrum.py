@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from nablatom.descriptors.kernels_density import add_pair, add_tangent, pull_back
 from nablatom.descriptors.kernels_expansion import add_outer, differentiate, most_pairs
 from nablatom.descriptors.kernels_index import Places, Surroundings
-from nablatom.descriptors.kernels_pair import Basis, aligned, compiled, evaluate, inside
+from nablatom.descriptors.kernels_pair import (
+    Basis,
+    aligned,
+    compiled,
+    evaluate,
+    evaluation_scratch,
+    inside,
+)
 from nablatom.descriptors.lanes import (
     WIDTH,
     broadcast,
@@ -82,7 +89,7 @@ def spectrum(
     size, width, angular = basis.size, len(basis.center), basis.harmonics.shape[1]
     lm, numbers = angular * angular, angular * size * width
     most = most_pairs(first, last, around)
-    Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), np.empty((angular + 2, angular))
+    Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), evaluation_scratch(angular)
     F, dF = aligned(most, angular * width), aligned(most, angular * width)
     density = aligned(types, lm * width)
     own, pair = aligned(types, 3 * lm * width), aligned(1, 3 * lm * width)[0]
@@ -100,10 +107,10 @@ def spectrum(
         if wants[2]:
             stretch[:] = 0.0
         density[c, :width] = basis.center
+        evaluate(around, begin, around.segment[i, types], basis, Y, D, F, dF, scratch)
         for a in range(types):
             for p in range(around.segment[i, a], around.segment[i, a + 1]):
                 k = p - begin
-                evaluate(around, p, basis, Y, D, F, dF, k, scratch)
                 add_pair(density, a * lm * width, angular, width, Y, F, k)
                 if not any_gradient:
                     continue
@@ -455,21 +462,22 @@ def push_spectrum(
     types = around.segment.shape[1] - 1
     size, width, angular = basis.size, len(basis.center), basis.harmonics.shape[1]
     lm, numbers = angular * angular, angular * size * width
-    Y, D, scratch = np.empty((1, lm)), np.empty((1, 3, lm)), np.empty((angular + 2, angular))
-    F, dF = aligned(1, angular * width), aligned(1, angular * width)
+    most = most_pairs(first, last, around)
+    Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), evaluation_scratch(angular)
+    F, dF = aligned(most, angular * width), aligned(most, angular * width)
     density, change = aligned(types, lm * width), aligned(types, lm * width)
     row, kappa = aligned(1, numbers)[0], np.empty(angular)
     for i in range(first, last):
-        c = around.type[i]
+        c, begin = around.type[i], around.segment[i, 0]
         density[:] = 0.0
         change[:] = 0.0
         density[c, :width] = basis.center
+        evaluate(around, begin, around.segment[i, types], basis, Y, D, F, dF, scratch)
         for a in range(types):
             for p in range(around.segment[i, a], around.segment[i, a + 1]):
-                at = a * lm * width
-                evaluate(around, p, basis, Y, D, F, dF, 0, scratch)
-                add_pair(density, at, angular, width, Y, F, 0)
-                add_tangent(change, at, angular, width, around, p, tangents, Y, D, F, dF, 0)
+                at, k = a * lm * width, p - begin
+                add_pair(density, at, angular, width, Y, F, k)
+                add_tangent(change, at, angular, width, around, p, tangents, Y, D, F, dF, k)
         for g in range(len(places.groups)):
             sample = places.sample[i, g]
             if sample < 0:
@@ -507,7 +515,7 @@ def pull_spectrum(
     size, width, angular = basis.size, len(basis.center), basis.harmonics.shape[1]
     lm, numbers = angular * angular, angular * size * width
     most = most_pairs(first, last, around)
-    Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), np.empty((angular + 2, angular))
+    Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), evaluation_scratch(angular)
     F, dF = aligned(most, angular * width), aligned(most, angular * width)
     density, back = aligned(types, lm * width), aligned(types, lm * width)
     row, kappa = aligned(1, numbers)[0], np.empty(angular)
@@ -516,10 +524,10 @@ def pull_spectrum(
         density[:] = 0.0
         back[:] = 0.0
         density[c, :width] = basis.center
+        evaluate(around, begin, around.segment[i, types], basis, Y, D, F, dF, scratch)
         for a in range(types):
             for p in range(around.segment[i, a], around.segment[i, a + 1]):
                 k = p - begin
-                evaluate(around, p, basis, Y, D, F, dF, k, scratch)
                 add_pair(density, a * lm * width, angular, width, Y, F, k)
         for g in range(len(places.groups)):
             sample = places.sample[i, g]

@@ -14,7 +14,18 @@ from numba.core import types
 from numba.core.datamodel.models import PrimitiveModel
 from numba.extending import intrinsic, register_model
 
-__all__ = ["WIDTH", "broadcast", "item", "load", "multiply_add", "put", "spread", "store", "total"]
+__all__ = [
+    "WIDTH",
+    "Lanes",
+    "broadcast",
+    "item",
+    "load",
+    "multiply_add",
+    "put",
+    "spread",
+    "store",
+    "total",
+]
 
 WIDTH = 8  # 512 bits; where registers are smaller, the compiler takes two
 ALIGNED = 4  # bytes: arrays start and end anywhere
