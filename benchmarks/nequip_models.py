@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -47,28 +47,14 @@ class Silicon:
         structure.rattle(0.05, seed=0)
         return AtomicDataDict.from_ase(structure, cutoff=CUTOFF, types=["Si"])
 
-    @cached_property
+    @property
     def network(self) -> Any:
         """The peer's model, or None if it is not installed."""
-        try:
-            import nequip  # noqa: F401
-        except ImportError:
-            return None
         return peer_network(self.l_max)
 
-    @cached_property
+    @property
     def model(self) -> Any:
-        from nablatom.models import NequIP, from_nequip_state
-
-        settings = {
-            "types": ["Si"],
-            "cutoff": CUTOFF,
-            "l_max": self.l_max,
-            "average_neighbors": NEIGHBORS,
-        }
-        if self.network is None:
-            return NequIP(**settings).eval()
-        return from_nequip_state(self.network.state_dict(), **settings).eval()
+        return our_model(self.l_max)
 
     def energy(self) -> Any:
         """The energy alone, no derivatives asked."""
@@ -78,10 +64,12 @@ class Silicon:
             return self.model(self.data)["total_energy"]
 
     def eager(self) -> Any:
-        return self._eager(self.data)
+        from nablatom.outputs import StressOutput
+
+        return StressOutput(self.model)(self.data)
 
     def compiled(self) -> Any:
-        return self._compiled(self.data)
+        return compiled_output(self.l_max)(self.data)
 
     def peer(self) -> Any:
         return self.network.eval()(self.peer_data())
@@ -107,18 +95,6 @@ class Silicon:
         return data
 
     @cached_property
-    def _eager(self) -> Any:
-        from nablatom.outputs import StressOutput
-
-        return StressOutput(self.model)
-
-    @cached_property
-    def _compiled(self) -> Any:
-        from nablatom.outputs import StressOutput
-
-        return StressOutput(self.model, compile=True)
-
-    @cached_property
     def _trained_models(self) -> dict[bool, Any]:
         return {}
 
@@ -136,12 +112,43 @@ class Silicon:
 
     @cached_property
     def _trained_peer(self) -> Any:
-        model = peer_network(self.l_max).train()
+        import copy
+
+        model = copy.deepcopy(self.network).train()
         return model, optimizer(model)
 
 
+@cache
+def our_model(l_max: int) -> Any:
+    from nablatom.models import NequIP, from_nequip_state
+
+    settings = {
+        "types": ["Si"],
+        "cutoff": CUTOFF,
+        "l_max": l_max,
+        "average_neighbors": NEIGHBORS,
+    }
+    network = peer_network(l_max)
+    if network is None:
+        return NequIP(**settings).eval()
+    return from_nequip_state(network.state_dict(), **settings).eval()
+
+
+@cache
+def compiled_output(l_max: int) -> Any:
+    """Compiled once for all sizes."""
+    from nablatom.outputs import StressOutput
+
+    return StressOutput(our_model(l_max), compile=True)
+
+
+@cache
 def peer_network(l_max: int) -> Any:
-    """The peer's model, which sets defaults of torch for good when it is built."""
+    """The peer's model, or None if it is not installed; building it sets defaults of torch."""
+    try:
+        import nequip  # noqa: F401
+    except ImportError:
+        return None
     import torch
 
     default = torch.get_default_dtype()
