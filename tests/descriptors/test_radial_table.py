@@ -47,19 +47,19 @@ def power_law(smearing, p):
     return lambda q: gammainc(p / 2, q * q / (2 * smearing**2)) / q**p
 
 
+DEFINITIONS = {
+    "gto": (Gto(3), Gaussian(0.6), gaussian(0.6)),
+    "bessel": (SphericalBessel(3), Gaussian(0.6), gaussian(0.6)),
+    "monomials": (Monomials(2), Gaussian(0.6), gaussian(0.6)),
+    "gto, 1/r": (Gto(3), SmearedPowerLaw(0.8, 1.0), power_law(0.8, 1.0)),
+    "bessel, 1/r³": (SphericalBessel(3), SmearedPowerLaw(0.8, 3.0), power_law(0.8, 3.0)),
+}
+
+
 @pytest.mark.parametrize("l", [0, 1, 4])
-@pytest.mark.parametrize(
-    ("basis", "density", "function"),
-    [
-        (Gto(3), Gaussian(0.6), gaussian(0.6)),
-        (SphericalBessel(3), Gaussian(0.6), gaussian(0.6)),
-        (Monomials(2), Gaussian(0.6), gaussian(0.6)),
-        (Gto(3), SmearedPowerLaw(0.8, 1.0), power_law(0.8, 1.0)),
-        (SphericalBessel(3), SmearedPowerLaw(0.8, 3.0), power_law(0.8, 3.0)),
-    ],
-    ids=str,
-)
-def test_integrals_are_their_definition(basis, density, function, l):
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_integrals_are_their_definition(name, l):
+    basis, density, function = DEFINITIONS[name]
     r = np.array([0.3, 1.9, 4.7])
     found = radial_integrals(basis, density, r, CUTOFF, l)[0][:, l]
     expected = np.array([directly(basis, function, one, l) for one in r])
