@@ -42,9 +42,9 @@ class NeighborList(Explicit):
     >>> from ase.build import molecule
     >>> pairs = NeighborList(cutoff=1.5, full_neighbor_list=False)
     >>> pairs(molecule("N2")).block().values.round(4)
-    array([[[ 0.   ],
-            [ 0.   ],
-            [-1.111]]])
+    array([[[ 0.  ],
+            [ 0.  ],
+            [-1.13]]])
     """
 
     cutoff: float
