@@ -4,6 +4,7 @@ import ase
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
+from numba.core.dispatcher import Dispatcher
 from scipy.special import sph_harm_y
 
 from nablatom.descriptors import (
@@ -17,6 +18,12 @@ from nablatom.descriptors import (
     SphericalExpansionByPair,
     Willatt2018,
     Workspace,
+    kernels_density,
+    kernels_expansion,
+    kernels_index,
+    kernels_pair,
+    kernels_spectrum,
+    storage,
     verify_gradients,
 )
 from nablatom.descriptors.harmonics import spherical_harmonics
@@ -669,6 +676,37 @@ def test_threads_pieces_and_workspaces_change_nothing(name):
     assert again == expected
     first = again.block_by_id(0).values
     assert np.shares_memory(first, calculator(structures, ALL, out=workspace).block_by_id(0).values)
+
+
+@pytest.mark.parametrize("name", ["expansion of Gaussians", "power", "power of Gaussians"])
+def test_results_in_several_arrays_are_the_same(name, monkeypatch):
+    """As when they are too large for one: here, when they are not."""
+    structures = list(STRUCTURES.values())
+    expected = DESCRIPTORS[name](structures, ALL)
+    cotangents = random_like(expected)
+    forces = DESCRIPTORS[name].vjp(structures, cotangents).positions
+    monkeypatch.setattr(storage, "HEAP", 5000)
+    split = DESCRIPTORS[name](structures, ALL)
+    assert split == expected
+    owners = {id(block.values.base) for block in split.blocks()}
+    assert len(owners) > 1
+    again = DESCRIPTORS[name].vjp(structures, cotangents).positions
+    np.testing.assert_array_equal(again, forces)
+
+
+KERNELS = (kernels_density, kernels_expansion, kernels_index, kernels_pair, kernels_spectrum)
+
+
+@pytest.mark.parametrize("module", KERNELS, ids=lambda module: module.__name__.split(".")[-1])
+def test_kernels_are_compiled_once_for_all_processes(module):
+    """They are kept on disk, which functions inside of functions would not be."""
+    kernels = [f for f in vars(module).values() if isinstance(f, Dispatcher)]
+    assert kernels
+    for kernel in kernels:
+        assert kernel.py_func.__closure__ is None
+        assert "<locals>" not in kernel.py_func.__qualname__
+        assert kernel.targetoptions["nogil"]
+        assert kernel._cache.cache_path
 
 
 @pytest.mark.parametrize("name", ["expansion", "power", "power of Gaussians"])
