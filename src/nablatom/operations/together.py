@@ -28,7 +28,7 @@ class Axes(NamedTuple):
     """The labels of a column of blocks, and where each of them ends."""
 
     samples: Labels
-    components: list[Labels]
+    components: tuple[Labels, ...]
     properties: Labels
     ends: list[int]
 
@@ -129,7 +129,9 @@ def _run(blocks: list[TensorBlock], start: int, end: int) -> Run:
         parts = [block.gradient(name) for block in here]
         gradients[name] = _gradient_axes(parts, ends[:-1])
     return Run(
-        slice(start, end), Axes(samples, here[0].components, here[0].properties, ends), gradients
+        slice(start, end),
+        Axes(samples, tuple(here[0].components), here[0].properties, ends),
+        gradients,
     )
 
 
@@ -139,7 +141,7 @@ def _gradient_axes(parts: list[TensorBlock], starts: list[int]) -> Axes:
     table[:, 0] += np.repeat(starts, [len(part) for part in tables]).astype(np.int32)
     first = parts[0]
     samples = first.samples.with_entries(table)
-    return Axes(samples, first.components, first.properties, _ends(tables))
+    return Axes(samples, tuple(first.components), first.properties, _ends(tables))
 
 
 def _ends(tables: list[NDArray[np.int32]]) -> list[int]:
@@ -169,24 +171,28 @@ def _below_each_other(
 
 
 def _apart(column: TensorBlock, run: Run, tensor: TensorMap) -> Iterator[TensorBlock]:
-    """The blocks that one is made of, with the labels of those of a map."""
-    blocks = tensor.blocks()[run.blocks]
+    """The blocks that one is made of, with the samples of those of a map."""
     gradients = [
-        (name, _pieces(column.gradient(name), axes)) for name, axes in run.gradients.items()
+        (name, axes, _pieces(column.gradient(name), axes)) for name, axes in run.gradients.items()
     ]
-    for i, (block, values) in enumerate(zip(blocks, _pieces(column, run.values), strict=True)):
-        own = {name: _with(pieces[i], block.gradient(name)) for name, pieces in gradients}
-        yield _with(values, block, own)
+    pieces = _pieces(column, run.values)
+    for i, block in enumerate(tensor.blocks()[run.blocks]):
+        own = {
+            name: _labelled(parts[i], block.gradient(name).samples, axes)
+            for name, axes, parts in gradients
+        }
+        yield _labelled(pieces[i], block.samples, run.values, own)
 
 
 def _pieces(column: TensorBlock, axes: Axes) -> list[NDArray[Any]]:
     return [column.values[start:end] for start, end in pairwise(axes.ends)]
 
 
-def _with(
-    values: NDArray[Any], block: TensorBlock, gradients: dict[str, TensorBlock] | None = None
+def _labelled(
+    values: NDArray[Any],
+    samples: Labels,
+    axes: Axes,
+    gradients: dict[str, TensorBlock] | None = None,
 ) -> TensorBlock:
-    """Other values with the labels of a block."""
-    return TensorBlock.unchecked(
-        values, block.samples, block.components, block.properties, gradients
-    )
+    """A block of its own samples, and of the components and properties of its run."""
+    return TensorBlock.unchecked(values, samples, axes.components, axes.properties, gradients)
