@@ -237,6 +237,7 @@ def test_yaml_that_tells_no_model(tmp_path, text, told):
 # -- parts ------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # by e3nn, when called
 @pytest.mark.parametrize("l_max", range(5))
 def test_harmonics_are_those_of_e3nn(l_max):
     directions = torch.randn(20, 3, generator=torch.manual_seed(0), dtype=torch.float64)
