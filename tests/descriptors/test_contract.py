@@ -530,10 +530,15 @@ def test_other_wrong_input_is_named():
     spectrum, structure = DESCRIPTORS["power"], STRUCTURES["alloy"]
     broken = structure.copy()
     broken.positions[0, 0] = np.nan
-    with pytest.raises(ValueError, match="structure 1 has positions"):
+    with pytest.raises(ValueError, match="structure 1: the position of atom 0 is"):
         spectrum([structure, broken])
-    with pytest.raises(ValueError, match="no volume"):
-        spectrum([ase.Atoms("Cu", pbc=True)])
+    for cell, pbc in (
+        ([0, 0, 0], True),
+        ([5, 0, 0], [1, 1, 0]),
+        ([[5, 0, 0], [10, 1e-9, 0], [0, 0, 5]], True),
+    ):
+        with pytest.raises(ValueError, match=r"structure 0: is periodic along .* no volume"):
+            spectrum([ase.Atoms("Cu", cell=cell, pbc=pbc)])
     with pytest.raises(ValueError, match="float64 or float32"):
         spectrum([structure], dtype=np.int64)
     with pytest.raises(ValueError, match="one thread"):

@@ -315,7 +315,8 @@ def test_plain_values_and_wrong_input(name):
         ([], (), "at least one"),
         ([ase.Atoms()], (), "no atoms in 1 structures"),
         (alloy(), ("charge",), "'charge'; choose from"),
-        (ase.Atoms("Cu", [[np.nan, 0, 0]]), (), "not finite"),
+        (ase.Atoms("Cu", [[np.nan, 0, 0]]), (), "atom 0 .* three finite numbers"),
+        (ase.Atoms("Cu", cell=[5, 0, 0], pbc=[1, 1, 0]), (), "along ab, .* no volume"),
     ):
         with pytest.raises(ValueError, match=message):
             calculator(structures, gradients)

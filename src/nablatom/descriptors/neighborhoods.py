@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nablatom.descriptors.cutoff import Cutoff
 from nablatom.descriptors.kernels_index import Surroundings, small_pairs, sorted_pairs
 from nablatom.descriptors.scaling import Willatt2018
+from nablatom.systems.structures import check_geometry
 
 __all__ = ["SAME_PLACE", "Neighborhoods", "check_finite", "neighborhoods"]
 
@@ -151,10 +152,10 @@ def _found(
 
 def check_finite(index: int, frame: ase.Atoms) -> None:
     """Refuse positions and cells that are not finite, and periodic cells without volume."""
-    if not (np.isfinite(frame.positions).all() and np.isfinite(frame.cell.array).all()):
-        raise ValueError(f"structure {index} has positions or a cell that are not finite")
-    if frame.pbc.all() and frame.cell.volume == 0:
-        raise ValueError(
-            f"structure {index} is periodic, but its cell has no volume; give it a cell, or set "
-            "pbc to False"
-        )
+    finite = np.isfinite(frame.positions).all() and np.isfinite(frame.cell.array).all()
+    if finite and not frame.pbc.any():
+        return
+    try:
+        check_geometry(frame)
+    except ValueError as error:
+        raise ValueError(f"structure {index}: {error}") from None
