@@ -232,6 +232,7 @@ FUNCTIONS = {
     "with_neighbors": lambda data: AtomicDataDict.with_neighbors(data, 3.0),
     "with_edge_vectors": AtomicDataDict.with_edge_vectors,
     "with_types": lambda data: AtomicDataDict.with_types(data, ["Cu", "Au"]),
+    "with_one_hot_types": lambda data: AtomicDataDict.with_one_hot_types(data, ["Cu", "Au"]),
     "batched": lambda data: AtomicDataDict.batched([data, data]),
     "unbatched": AtomicDataDict.unbatched,
     "to_ase": to_ase,
@@ -276,6 +277,26 @@ def flat_cell():
 def prepared(**fields):
     data = {**from_ase(skewed(), 4.0), **fields}
     return AtomicDataDict.prepared(data, cutoff=4.0, types=["Cu", "Au"])
+
+
+def without_images(data):
+    return {key: x for key, x in data.items() if key != "edge_cell_shift"}
+
+
+def test_edges_of_open_frames_need_no_images():
+    data = from_ase(molecule("H2O"), 2.0)
+    expected = AtomicDataDict.with_edge_vectors(data)["edge_vectors"]
+    found = AtomicDataDict.with_edge_vectors(without_images(data))["edge_vectors"]
+    assert torch.equal(found, expected)
+
+
+def test_types_as_columns():
+    data = from_ase([skewed(), skewed()], dtype=torch.float32)
+    found = AtomicDataDict.with_one_hot_types(data, ["Au", "Cu"])
+    numbers = torch.tensor([79, 29], dtype=torch.float32)
+    assert found["node_attrs"].dtype == torch.float32
+    assert torch.equal(found["node_attrs"] @ numbers, data["atomic_numbers"].float())
+    assert torch.equal(found["node_attrs"].argmax(1), found["atom_types"])
 
 
 def test_many_positions_at_once():
@@ -337,6 +358,10 @@ MISSING = {
     "edges": (
         lambda: AtomicDataDict.with_edge_vectors(from_ase(skewed())),
         "no field 'edge_index'",
+    ),
+    "images of edges": (
+        lambda: AtomicDataDict.with_edge_vectors(without_images(from_ase(skewed(), 4.0))),
+        "no field 'edge_cell_shift', without which edges of periodic frames do not say",
     ),
     "edges of a model": (
         lambda: AtomicDataDict.prepared(from_ase(skewed()), cutoff=4.0, types=["Cu", "Au"]),

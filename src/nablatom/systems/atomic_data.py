@@ -6,8 +6,9 @@ leave those they are given alone.
 
 ``from_ase``, ``to_ase``
     Structures with their results, in and out.
-``with_neighbors``, ``with_types``, ``with_edge_vectors``, ``prepared``
-    Data with edges, with types, with edge vectors and lengths; with all a model reads, checked.
+``with_neighbors``, ``with_edge_vectors``, ``with_types``, ``with_one_hot_types``, ``prepared``
+    Data with edges, with their vectors and lengths, with types, as columns too; with all a model
+    reads, checked.
 ``batched``, ``unbatched``
     Several frames in one graph, and back.
 ``num_frames``, ``frame_of_atoms``, ``frame_of_edges``, ``sum_over_atoms``
@@ -24,7 +25,13 @@ from nablatom.systems.batches import (
     sum_over_atoms,
     unbatched,
 )
-from nablatom.systems.edges import prepared, with_edge_vectors, with_neighbors, with_types
+from nablatom.systems.edges import (
+    prepared,
+    with_edge_vectors,
+    with_neighbors,
+    with_one_hot_types,
+    with_types,
+)
 from nablatom.systems.fields import *  # noqa: F403
 
 __all__ = [
@@ -39,6 +46,7 @@ __all__ = [
     "unbatched",
     "with_edge_vectors",
     "with_neighbors",
+    "with_one_hot_types",
     "with_types",
 ]
 __all__ += fields.__all__

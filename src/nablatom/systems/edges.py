@@ -18,6 +18,7 @@ from nablatom.systems.fields import (
     EDGE_LENGTH_KEY,
     EDGE_VECTORS_KEY,
     NEIGHBOR_CUTOFF_KEY,
+    NODE_ATTRS_KEY,
     PBC_KEY,
     POSITIONS_KEY,
     Type,
@@ -25,7 +26,13 @@ from nablatom.systems.fields import (
 from nablatom.systems.pairs import neighbor_pairs
 from nablatom.systems.structures import check_geometry
 
-__all__ = ["prepared", "with_edge_vectors", "with_neighbors", "with_types"]
+__all__ = [
+    "prepared",
+    "with_edge_vectors",
+    "with_neighbors",
+    "with_one_hot_types",
+    "with_types",
+]
 
 
 def with_neighbors(data: Type, cutoff: float) -> Type:
@@ -84,7 +91,8 @@ def with_edge_vectors(data: Type) -> Type:
     Raises
     ------
     KeyError
-        There are no edges in the data.
+        There are no edges in the data, or none that say which image of a periodic frame they
+        lead to.
     """
     vectors = data[EDGE_VECTORS_KEY] if EDGE_VECTORS_KEY in data else _edge_vectors(data)
     square = (vectors * vectors).sum(-1, keepdim=True)
@@ -121,6 +129,34 @@ def with_types(data: Type, types: Sequence[str]) -> Type:
     if not _traced():
         _check_types(found, types)
     return found
+
+
+def with_one_hot_types(data: Type, types: Sequence[str]) -> Type:
+    """The data with ``atom_types`` and, as ``node_attrs``, a one in the column of each type.
+
+    Returns
+    -------
+    The same fields, and these; ``node_attrs`` is (atoms, types), in the precision of the
+    positions.
+
+    Raises
+    ------
+    KeyError, ValueError
+        As `with_types`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> water = {"pos": torch.zeros(3, 3), "atomic_numbers": torch.tensor([8, 1, 1])}
+    >>> with_one_hot_types(water, ["H", "O"])["node_attrs"]
+    tensor([[0., 1.],
+            [1., 0.],
+            [1., 0.]])
+    """
+    data = with_types(data, types)
+    columns = torch.arange(len(types), device=data[ATOM_TYPE_KEY].device)
+    ones = data[ATOM_TYPE_KEY].reshape(-1, 1) == columns
+    return {**data, NODE_ATTRS_KEY: ones.to(data[POSITIONS_KEY].dtype)}
 
 
 def prepared(data: Type, *, cutoff: float, types: Sequence[str]) -> Type:
@@ -180,6 +216,8 @@ def _edge_vectors(data: Type) -> torch.Tensor:
     positions, (center, neighbor) = data[POSITIONS_KEY], data[EDGE_INDEX_KEY]
     # index_select: its backward pass is an index_add, several times faster than indexing's.
     vectors = positions.index_select(0, neighbor) - positions.index_select(0, center)
+    if EDGE_CELL_SHIFT_KEY not in data and PBC_KEY in data and not _traced():
+        _check_open(data[PBC_KEY])
     if CELL_KEY not in data or EDGE_CELL_SHIFT_KEY not in data:
         return vectors
     shift, cell = data[EDGE_CELL_SHIFT_KEY].to(vectors.dtype), data[CELL_KEY].reshape(-1, 3, 3)
@@ -203,6 +241,14 @@ def _true(flag: torch.Tensor) -> bool:
         return bool(flag)
     except RuntimeError:
         return False
+
+
+def _check_open(pbc: torch.Tensor) -> None:
+    if _true(pbc.any()):
+        raise KeyError(
+            "the data has no field 'edge_cell_shift', without which edges of periodic frames do "
+            "not say to which image they lead; make it with with_neighbors(data, cutoff)"
+        )
 
 
 def _check_finite(data: Type) -> None:
