@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nablatom import arrays
 
-__all__ = ["LabelsEntry", "checked_names", "checked_values", "dimension_index"]
+__all__ = ["LabelsEntry", "checked_names", "checked_values", "dimension_index", "listed_names"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -84,10 +84,8 @@ class LabelsEntry:
 
 def checked_names(names: str | Sequence[str]) -> tuple[str, ...]:
     """The names as a tuple, or an error that says which one cannot be a name."""
-    checked = (names,) if isinstance(names, str) else tuple(names)
+    checked = listed_names(names)
     for name in checked:
-        if not isinstance(name, str):
-            raise TypeError(f"names must be strings, got {name!r} ({type(name).__name__})")
         if not _NAME.match(name):
             raise ValueError(
                 f"{name!r} is not a valid name: use letters, digits and _, no digit first"
@@ -95,6 +93,20 @@ def checked_names(names: str | Sequence[str]) -> tuple[str, ...]:
     if len(set(checked)) != len(checked):
         raise ValueError(f"names must be different from each other, got {list(checked)}")
     return checked
+
+
+def listed_names(names: str | Sequence[str]) -> tuple[str, ...]:
+    """One name or several as a tuple."""
+    if isinstance(names, str):
+        return (names,)
+    try:
+        listed = tuple(names)
+    except TypeError:
+        raise TypeError(f"expected a name or several of them, got {names!r}") from None
+    for name in listed:
+        if not isinstance(name, str):
+            raise TypeError(f"names must be strings, got {name!r} ({type(name).__name__})")
+    return listed
 
 
 def checked_values(names: tuple[str, ...], values: ArrayLike) -> NDArray[np.int32]:

@@ -13,12 +13,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from nablatom import arrays, rows, tracing
 from nablatom.display import html_table, label_table, shortened
-from nablatom.entry import LabelsEntry, checked_names, checked_values, dimension_index
+from nablatom.entry import (
+    LabelsEntry,
+    checked_names,
+    checked_values,
+    dimension_index,
+    listed_names,
+)
 
 if TYPE_CHECKING:
     from os import PathLike
 
-__all__ = ["Labels", "LabelsEntry", "Rows", "checked_names", "remembered"]
+__all__ = ["Labels", "LabelsEntry", "Rows", "checked_names", "listed_names", "remembered"]
 
 Rows = NDArray[np.int64]
 T = TypeVar("T")
@@ -274,13 +280,14 @@ class Labels:
         ValueError
             If it has a dimension that these labels do not have.
         """
+        _check_labels("a selection", selection)
         columns = self._values[:, [dimension_index(self._names, name) for name in selection._names]]
         (keys, wanted), span = rows.pack(columns, selection._values)
         return np.flatnonzero(rows.locate(keys, wanted, span) >= 0)
 
     def unique(self, names: Sequence[str]) -> tuple[Labels, Rows]:
         """The distinct rows of some dimensions, sorted, and each entry's place among them."""
-        return self._unique(*names)
+        return self._unique(*listed_names(names))
 
     @remembered
     def _unique(self, *names: str) -> tuple[Labels, Rows]:
@@ -491,6 +498,7 @@ class Labels:
             )
 
     def _check_same_names(self, other: Labels, operation: str) -> None:
+        _check_labels(f"the other operand of the {operation}", other)
         if self._names != other._names:
             raise ValueError(
                 f"the {operation} of labels needs the same dimensions in the same order, "
@@ -502,6 +510,11 @@ class Labels:
 _FEW = 256
 # So many scans cost less than sorting the rows once.
 _SCANS = 8
+
+
+def _check_labels(what: str, given: object) -> None:
+    if not isinstance(given, Labels):
+        raise TypeError(f"{what} must be Labels, got {type(given).__name__}")
 
 
 def _unpickled(names: tuple[str, ...], values: NDArray[np.int32]) -> Labels:

@@ -9,7 +9,7 @@ import numpy as np
 
 from nablatom import display, moving, tracing
 from nablatom.block import TensorBlock
-from nablatom.labels import Labels, LabelsEntry
+from nablatom.labels import Labels, LabelsEntry, listed_names
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -278,7 +278,11 @@ class TensorMap:
             Sort the new samples, or else keep the order of the blocks.
         """
         moved = moving.keys_to_samples(
-            self._keys, self._blocks, _listed(keys_to_move), fill=fill_value, sort=sort_samples
+            self._keys,
+            self._blocks,
+            _listed(keys_to_move),
+            fill=fill_value,
+            sort=bool(sort_samples),
         )
         return TensorMap.unchecked(*moved, self._info)
 
@@ -309,7 +313,7 @@ class TensorMap:
         """
         names = keys_to_move if isinstance(keys_to_move, Labels) else _listed(keys_to_move)
         moved = moving.keys_to_properties(
-            self._keys, self._blocks, names, fill=fill_value, sort=sort_samples
+            self._keys, self._blocks, names, fill=fill_value, sort=bool(sort_samples)
         )
         return TensorMap.unchecked(*moved, self._info)
 
@@ -458,7 +462,7 @@ class TensorMap:
 
 
 def _listed(names: str | Sequence[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
+    return list(listed_names(names))
 
 
 def _operation(name: str, *operands: Any) -> Any:

@@ -149,7 +149,7 @@ def test_what_does_not_go_together():
     covariance = Covariance()
     with pytest.raises(ValueError, match="no map has been added yet"):
         covariance.mean()
-    with pytest.raises(TypeError, match="expected a TensorMap, got TensorBlock"):
+    with pytest.raises(TypeError, match=r"needs a TensorMap for .tensor., got a TensorBlock"):
         covariance.add(block(1))
     covariance.add(one(block(1)))
     with pytest.raises(ValueError, match=r"key dimensions \['_'\], got \['center_type'"):

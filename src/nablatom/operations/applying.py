@@ -81,6 +81,10 @@ def apply(
     >>> length.gradient("positions").values[0, :, 0]
     array([0.6, 0. , 0.8])
     """
+    if not callable(function):
+        raise TypeError(
+            f"apply needs a function before its operands, got {type(function).__name__}"
+        )
     first = _first(blocks)
     components = first.components if components is None else tuple(components)
     properties = first.properties if properties is None else properties

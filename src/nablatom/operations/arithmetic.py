@@ -195,7 +195,7 @@ def _power(x: Array, n: Any) -> Array:
     """``x ** n``; small whole exponents by multiplication, which is much faster."""
     if n == 0:
         return arrays.filled(x.shape, 1, x)
-    if not isinstance(n, int | float) or n != builtins.round(n) or not 1 <= n <= 8:
+    if not isinstance(n, int | float) or not 1 <= n <= 8 or n != builtins.round(n):
         return x**n
     half = _power(x * x, n // 2) if n > 1 else None
     if half is None:

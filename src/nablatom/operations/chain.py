@@ -34,6 +34,7 @@ from nablatom.arrays import Array
 from nablatom.block import TensorBlock
 from nablatom.labels import Labels, Rows, remembered
 from nablatom.merge import shared_gradients, with_sample
+from nablatom.operations.operands import check_library
 
 __all__ = [
     "Route",
@@ -289,6 +290,7 @@ def _all_labelled_alike(blocks: Sequence[TensorBlock]) -> bool:
 
 
 def _check_same_samples(blocks: Sequence[TensorBlock]) -> None:
+    check_library(blocks)
     if _all_labelled_alike(blocks):
         return
     samples = blocks[0].samples

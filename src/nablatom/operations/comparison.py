@@ -11,6 +11,8 @@ import numpy as np
 from nablatom import arrays
 from nablatom.arrays import Array
 from nablatom.block import TensorBlock
+from nablatom.labels import listed_names
+from nablatom.operations.operands import check_library
 from nablatom.tensor import TensorMap
 
 __all__ = [
@@ -69,7 +71,8 @@ def equal_metadata_raise(
 
 
 def _checked(check: str | Sequence[str]) -> Sequence[str]:
-    axes = _AXES if check == "all" else (check,) if isinstance(check, str) else check
+    axes = listed_names(check)
+    axes = _AXES if axes == ("all",) else axes
     for axis in axes:
         if axis not in _AXES:
             raise ValueError(f"check is some of {', '.join(_AXES)}, or all, got {axis!r}")
@@ -145,6 +148,7 @@ def _block_differences(
 
 
 def _value_differences(a: TensorBlock, b: TensorBlock, check: Check, where: str) -> Iterator[str]:
+    check_library([a, b])
     if a.shape != b.shape or arrays.dtype_name(a.values) != arrays.dtype_name(b.values):
         yield (
             f"the values differ{where}: {arrays.dtype_name(a.values)} of shape {a.shape} and "

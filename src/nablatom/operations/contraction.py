@@ -11,6 +11,7 @@ from nablatom.block import TensorBlock
 from nablatom.labels import Labels
 from nablatom.operations.chain import aligned, linear
 from nablatom.operations.lift import blockwise
+from nablatom.operations.operands import check_library
 
 __all__ = ["dot"]
 
@@ -39,6 +40,7 @@ def dot(a: TensorBlock, b: TensorBlock) -> TensorBlock:
     >>> dot(features, weights).values
     array([[13.]])
     """
+    check_library([a, b])
     if b.components:
         raise ValueError(f"the second operand of dot has no components, got {b.components}")
     if a.properties != b.properties:
@@ -77,13 +79,17 @@ def _through_second(
     rows = mover * len(b) + gradient.samples.column("sample")
     table = arrays.place_rows(gradient.values, rows, len(movers) * len(b))
     own, components = gradient.components, a.components
-    flat = a.values.reshape((-1, a.shape[-1])) @ arrays.transposed(table.reshape((-1, a.shape[-1])))
+    inner = prod(len(c) for c in own)
+    outer = len(a) * prod(len(c) for c in components)
+    x = a.values.reshape((outer, a.shape[-1]))
+    y = table.reshape((len(movers) * len(b) * inner, a.shape[-1]))
+    flat = x @ arrays.transposed(y)
     split = (
         len(a),
         prod(len(c) for c in components),
         len(movers),
         len(b),
-        prod(len(c) for c in own),
+        inner,
     )
     ordered = arrays.namespace(flat).permute_dims(flat.reshape(split), (0, 2, 4, 1, 3))
     labels = [*own, *components]

@@ -26,6 +26,7 @@ from nablatom.labels import Labels, Rows, remembered
 from nablatom.merge import merge, merged_labels, stacked_labels
 from nablatom.operations.chain import Route, bilinear, gather
 from nablatom.operations.matching import equal_pairs
+from nablatom.operations.operands import check_labels
 from nablatom.operations.products import by_matrix
 from nablatom.tensor import TensorMap
 from nablatom.tracing import traceable
@@ -90,6 +91,8 @@ def tensor_product(
     """
     for x in (a, b):
         _check_map(x)
+    if selected_keys is not None:
+        check_labels("tensor_product", selected_keys, "selected_keys")
     plan = _plan(a.keys, b.keys)
     chosen = np.arange(len(plan.keys)) if selected_keys is None else plan.keys.select(selected_keys)
     blocks = []

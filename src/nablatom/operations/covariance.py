@@ -15,6 +15,7 @@ from nablatom.block import TensorBlock
 from nablatom.labels import Labels
 from nablatom.operations.chain import linear
 from nablatom.operations.decomposition import MODE, check_count, signs
+from nablatom.operations.operands import check_library, check_map
 from nablatom.operations.products import by_matrix
 from nablatom.tensor import TensorMap
 from nablatom.tracing import traceable
@@ -82,6 +83,7 @@ class PCA:
         ValueError
             If the properties are others.
         """
+        check_map("project", tensor)
         return _project(tensor, self.mean, self.modes)
 
     def restore(self, projected: TensorMap) -> TensorMap:
@@ -89,6 +91,7 @@ class PCA:
 
         Gradients follow ``modes^T dc``. Errors are those of :meth:`project`.
         """
+        check_map("restore", projected, "projected")
         return _restore(projected, self.mean, self.modes)
 
 
@@ -105,12 +108,14 @@ def _restore(tensor: TensorMap, mean: TensorMap, modes: TensorMap) -> TensorMap:
 
 
 def _projected(block: TensorBlock, mean: TensorBlock, modes: TensorBlock) -> TensorBlock:
+    check_library([block, modes])
     _check_properties(block, modes.properties)
     turned = arrays.transposed(modes.values)
     return _moved(block, turned, -(mean.values @ turned), modes.samples)
 
 
 def _restored(block: TensorBlock, mean: TensorBlock, modes: TensorBlock) -> TensorBlock:
+    check_library([block, modes])
     _check_properties(block, modes.samples)
     return _moved(block, modes.values, mean.values, modes.properties)
 
@@ -180,8 +185,7 @@ class Covariance:
         ValueError
             If its keys, or the properties under one of them, are not those of the maps before.
         """
-        if not isinstance(tensor, TensorMap):
-            raise TypeError(f"expected a TensorMap, got {type(tensor).__name__}")
+        check_map("a covariance", tensor)
         self._check_names(tensor.keys.names)
         for key, block in tensor.items():
             self._count(tuple(key), _Sums.of(block))

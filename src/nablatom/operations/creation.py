@@ -8,7 +8,9 @@ from typing import Any
 from nablatom import arrays
 from nablatom.arrays import Array
 from nablatom.block import TensorBlock
+from nablatom.labels import listed_names
 from nablatom.operations.lift import blockwise
+from nablatom.operations.operands import check_tensor
 from nablatom.tensor import TensorMap
 from nablatom.tracing import traceable
 
@@ -122,6 +124,7 @@ def random_uniform_like(
     >>> equal(first, again)
     True
     """
+    check_tensor("random_uniform_like", tensor)
     return _random_like(tensor, gradients, requires_grad, arrays.uniform(generator))
 
 
@@ -141,7 +144,7 @@ def _like(
     record: bool,
     make: Callable[[Array], Array],
 ) -> TensorBlock:
-    names = [gradients] if isinstance(gradients, str) else gradients
+    names = None if gradients is None else listed_names(gradients)
     kept = dict(block.gradients()) if names is None else {n: block.gradient(n) for n in names}
     chosen = TensorBlock.unchecked(
         block.values, block.samples, block.components, block.properties, kept
@@ -209,6 +212,7 @@ def is_contiguous(tensor: TensorMap | TensorBlock) -> bool:
     >>> is_contiguous(block_from_array(np.ones((2, 3)).T))
     False
     """
+    check_tensor("is_contiguous", tensor)
     if isinstance(tensor, TensorMap):
         return all(is_contiguous(block) for block in tensor)
     inside = all(is_contiguous(gradient) for _, gradient in tensor.gradients())

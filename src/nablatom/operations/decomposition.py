@@ -5,10 +5,13 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from nablatom import arrays
 from nablatom.arrays import Array
 from nablatom.block import TensorBlock
 from nablatom.labels import Labels
+from nablatom.operations.operands import check_tensor
 from nablatom.tensor import TensorMap
 from nablatom.tracing import traceable
 
@@ -51,6 +54,7 @@ def svd(a: Any, rank: int | None = None) -> tuple[Any, Any, Any]:
     >>> v.values.round(12)
     array([[0.6, 0.8]])
     """
+    check_tensor("svd", a, "a")
     check_count("rank", rank)
     if isinstance(a, TensorBlock):
         return _factors(a, rank)
@@ -96,5 +100,9 @@ def signs(vectors: Array) -> Array:
 
 def check_count(name: str, count: int | None) -> None:
     """Raise an error unless a number of directions is positive, or None."""
-    if count is not None and count < 1:
+    if count is None:
+        return
+    if not isinstance(count, int | np.integer):
+        raise TypeError(f"{name} must be a whole number or None, got {type(count).__name__}")
+    if count < 1:
         raise ValueError(f"{name} must be at least 1, got {count}")

@@ -10,6 +10,7 @@ import numpy as np
 from nablatom.block import TensorBlock
 from nablatom.labels import Labels, LabelsEntry, remembered
 from nablatom.merge import end_to_end, merge, merged_labels
+from nablatom.operations.operands import check_library
 from nablatom.tensor import TensorMap
 from nablatom.tracing import traceable
 
@@ -42,8 +43,7 @@ def join(
         If the maps do not go together, or if an entry occurs twice along the axis: then
         ``add_dimension`` tells them apart.
     """
-    if not tensors:
-        raise ValueError("there is nothing to join")
+    _check_joined(tensors)
     if axis not in ("samples", "properties"):
         raise ValueError(f'axis must be "samples" or "properties", got {axis!r}')
     if isinstance(tensors[0], TensorBlock):
@@ -71,6 +71,22 @@ def join_blocks(
     """One block from several, one after the other along an axis; see :func:`join`."""
     joined: TensorBlock = join(blocks, axis, add_dimension=add_dimension)
     return joined
+
+
+def _check_joined(tensors: Sequence[Any]) -> None:
+    if not isinstance(tensors, Sequence):
+        raise TypeError(f"join needs a list of maps or of blocks, got {type(tensors).__name__}")
+    if not tensors:
+        raise ValueError("there is nothing to join")
+    kind = type(tensors[0])
+    for tensor in tensors:
+        if not isinstance(tensor, TensorMap | TensorBlock):
+            raise TypeError(f"join needs maps or blocks, got {type(tensor).__name__}")
+        if type(tensor) is not kind:
+            raise TypeError(
+                f"join needs maps alone or blocks alone, got a {kind.__name__} and a "
+                f"{type(tensor).__name__}"
+            )
 
 
 def joint_keys(keys: Sequence[Labels], different_keys: str) -> Labels:
@@ -104,6 +120,7 @@ def _joined(
     parts: list[tuple[int, TensorBlock]], axis: str, add_dimension: str | None
 ) -> TensorBlock:
     blocks = [block for _, block in parts]
+    check_library(blocks)
     along = [getattr(block, axis) for block in blocks]
     if add_dimension is not None:
         numbers = [i for i, _ in parts]

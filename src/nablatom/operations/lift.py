@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any
 
 from nablatom.block import TensorBlock
+from nablatom.operations.operands import check_tensor
 from nablatom.operations.together import together
 from nablatom.tensor import TensorMap
 from nablatom.tracing import traceable
@@ -55,7 +56,7 @@ def _lifted(
         for i, name in tensors:
             if i < len(operands) or name in options:
                 given = operands[i] if i < len(operands) else options[name]
-                _check_tensor(operation, name, given)
+                check_tensor(operation.__name__.strip("_"), given, name)
         everything = (*operands, *options.values())
         first = next((x for x in everything if isinstance(x, TensorMap)), None)
         if first is None:
@@ -63,14 +64,6 @@ def _lifted(
         return on_maps(operation, first, operands, options)
 
     return lifted
-
-
-def _check_tensor(operation: Callable[..., Any], name: str, given: object) -> None:
-    if not isinstance(given, TensorMap | TensorBlock):
-        raise TypeError(
-            f"{operation.__name__.strip('_')} needs a TensorMap or a TensorBlock for {name!r}, "
-            f"got {type(given).__name__}"
-        )
 
 
 def map_blocks(

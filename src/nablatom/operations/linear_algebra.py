@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from nablatom.labels import Labels
 from nablatom.merge import shared_gradients
 from nablatom.operations.chain import aligned, linear
 from nablatom.operations.lift import blockwise
+from nablatom.operations.operands import check_labels, check_library
 from nablatom.operations.products import by_matrix
 
 __all__ = ["lstsq", "matmul", "ridge", "solve"]
@@ -62,6 +64,8 @@ def matmul(a: TensorBlock, matrix: Any, *, properties: Labels | None = None) -> 
             f"the matrix must have {len(a.properties)} rows, one for each property, got the shape "
             f"{tuple(numbers.shape)}"
         )
+    if properties is not None:
+        check_labels("matmul", properties, "properties")
     columns = numbers.shape[1]
     properties = Labels.range("property", columns) if properties is None else properties
     if len(properties) != columns:
@@ -188,9 +192,13 @@ def ridge(
     ----------
     Hoerl, Kennard, Technometrics 12, 55 (1970).
     """
+    if not isinstance(regularisation, Real):
+        raise TypeError(
+            f"the regularisation must be a real number, got {type(regularisation).__name__}"
+        )
     if not 0 <= regularisation < float("inf"):
         raise ValueError(f"the regularisation must not be negative, got {regularisation}")
-    x, y = _rows(X, Y, _checked(weights or {}, X))
+    x, y = _rows(X, Y, {} if weights is None else _checked(weights, X))
     if regularisation > 0:  # λ |w|² as rows: sqrt(λ) w = 0
         size, like = len(X.properties), X.values
         x.append(arrays.constant(regularisation**0.5 * np.eye(size), like))
@@ -275,6 +283,7 @@ def _flat(values: Array, factor: float) -> Array:
 
 
 def _check_same_rows(X: TensorBlock, Y: TensorBlock) -> None:
+    check_library([X, Y])
     for axis, here, there in (
         ("samples", X.samples, Y.samples),
         ("components", X.components, Y.components),
@@ -287,6 +296,11 @@ def _check_same_rows(X: TensorBlock, Y: TensorBlock) -> None:
 
 def _checked(weights: Mapping[str, float], X: TensorBlock) -> Mapping[str, float]:
     kinds = ["values", *X.gradients_list()]
+    if not isinstance(weights, Mapping):
+        raise TypeError(
+            f"the weights of ridge are a dictionary with some of {kinds}, got "
+            f"{type(weights).__name__}"
+        )
     for kind, weight in weights.items():
         if kind not in kinds:
             raise ValueError(f"no rows of the kind {kind!r} to weigh: there are {kinds}")

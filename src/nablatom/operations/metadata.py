@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import prod
@@ -14,9 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from nablatom import arrays
 from nablatom.arrays import Array
 from nablatom.block import TensorBlock
-from nablatom.labels import Labels, Rows, remembered
+from nablatom.labels import Labels, Rows, checked_names, listed_names, remembered
 from nablatom.merge import merged_labels
 from nablatom.operations.lift import blockwise
+from nablatom.operations.operands import check_labels, check_tensor
 from nablatom.tensor import TensorMap
 from nablatom.tracing import traceable
 
@@ -156,6 +156,7 @@ def rename_dimension(tensor: Any, axis: str, old: str, new: str) -> Any:
 
 def _changed(tensor: Any, axis: str, change: Change) -> Any:
     """Other labels along one axis."""
+    check_tensor("a change of dimensions", tensor)
     if axis == "keys":
         if not isinstance(tensor, TensorMap):
             raise ValueError('a block has no keys: axis must be "samples" or "properties"')
@@ -230,8 +231,10 @@ def _inserted(labels: Labels, index: int, name: str, values: ArrayLike | int) ->
     if isinstance(values, int):
         return _inserted_number(labels, index, name, values)
     column = np.asarray(arrays.to_numpy(values))
+    if column.ndim == 0 and column.dtype.kind not in "iu":
+        raise TypeError(f"values must be whole numbers, one or several, got {values!r}")
     if column.ndim == 0:
-        return _inserted_number(labels, index, name, operator.index(column.item()))
+        return _inserted_number(labels, index, name, column.item())
     return labels.insert(index, name, column)
 
 
@@ -295,7 +298,8 @@ def unique_metadata(
     """
     if axis not in ("samples", "properties"):
         raise ValueError(f'axis must be "samples" or "properties", got {axis!r}')
-    wanted = (names,) if isinstance(names, str) else tuple(names)
+    check_tensor("unique_metadata", tensor)
+    wanted = listed_names(names)
     if not wanted:
         raise ValueError("name at least one dimension")
     blocks = [tensor] if isinstance(tensor, TensorBlock) else tensor.blocks()
@@ -331,6 +335,8 @@ def one_hot(labels: Labels, dimension: Labels) -> NDArray[np.int32]:
            [1, 0, 0],
            [1, 0, 0]], dtype=int32)
     """
+    check_labels("one_hot", labels, "labels")
+    check_labels("one_hot", dimension, "dimension")
     if len(dimension.names) != 1:
         raise ValueError(f"one_hot needs one dimension, got {dimension.names}")
     table = np.zeros((len(labels), len(dimension)), np.int32)
@@ -409,6 +415,8 @@ def _grids(
     """Labels that count along every axis of an array."""
     samples = ("sample",) if samples is None else samples
     properties = ("property",) if properties is None else properties
+    if not samples or not properties:
+        raise ValueError("name at least one axis of samples and one of properties, or give None")
     between = len(shape) - len(samples) - len(properties)
     if components is None:
         components = tuple(f"component_{i + 1}" for i in range(between))
@@ -427,7 +435,7 @@ _known_grids = lru_cache(maxsize=64)(_grids)
 
 
 def _names(names: Sequence[str] | None) -> Names:
-    return (names,) if isinstance(names, str) else names if names is None else tuple(names)
+    return None if names is None else checked_names(names)
 
 
 def _grid(names: Sequence[str], sizes: Sequence[int]) -> Labels:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nablatom import arrays
 from nablatom.arrays import Array
 from nablatom.block import TensorBlock
-from nablatom.labels import Labels, remembered
+from nablatom.labels import Labels, listed_names, remembered
 from nablatom.operations.chain import (
     Route,
     bilinear,
@@ -22,6 +22,7 @@ from nablatom.operations.chain import (
     scatter,
     scatter_scaled,
 )
+from nablatom.operations.operands import check_labels, check_library
 
 __all__ = [
     "Groups",
@@ -48,12 +49,13 @@ def reduced_labels(
     labels: Labels, axis: str, names: str | Sequence[str], groups: Labels | None
 ) -> Route:
     """Where each entry goes when some dimensions are reduced."""
-    reduced = (names,) if isinstance(names, str) else tuple(names)
+    reduced = listed_names(names)
     for name in reduced:
         if name not in labels.names:
             raise ValueError(f"no {axis} dimension {name!r}: they are {labels.names}")
     if groups is None:
         return _reduced(labels, *reduced)
+    check_labels("a reduction", groups, "groups")
     return _grouped(labels, groups, *reduced)
 
 
@@ -100,6 +102,7 @@ def sample_weights(tensor: TensorBlock, weights: Any) -> TensorBlock | None:
         return _column_block(
             tensor, TensorBlock.unchecked(column[:, None], tensor.samples, (), Labels.single())
         )
+    check_library([tensor, weights])
     if weights.samples != tensor.samples or weights.components or weights.shape[-1] != 1:
         raise ValueError(
             "weights over samples need the same samples in the same order, one property and no "
@@ -132,6 +135,7 @@ def property_weights(tensor: TensorBlock, weights: Any) -> Array | None:
         return None
     if not isinstance(weights, TensorBlock):
         return _checked_numbers(tensor, weights, "properties", tensor.shape[-1])
+    check_library([tensor, weights])
     if weights.properties != tensor.properties or weights.shape != (1, tensor.shape[-1]):
         raise ValueError(
             "weights over properties need the same properties in the same order, one sample and "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nablatom.labels import Labels
+from nablatom.operations.operands import check_map
 from nablatom.tensor import TensorMap
 
 __all__ = ["components_to_properties", "keys_to_properties", "keys_to_samples"]
@@ -30,6 +31,7 @@ def keys_to_samples(
     >>> keys_to_samples(tensor, "center_type").block().samples["center_type"]
     array([1, 8], dtype=int32)
     """
+    check_map("keys_to_samples", tensor)
     return tensor.keys_to_samples(keys_to_move, fill_value=fill_value, sort_samples=sort_samples)
 
 
@@ -53,6 +55,7 @@ def keys_to_properties(
     >>> keys_to_properties(tensor, "center_type").block().values
     array([[1., 2., 1., 2.]])
     """
+    check_map("keys_to_properties", tensor)
     return tensor.keys_to_properties(keys_to_move, fill_value=fill_value, sort_samples=sort_samples)
 
 
@@ -69,4 +72,5 @@ def components_to_properties(tensor: TensorMap, dimensions: str | Sequence[str])
     >>> components_to_properties(tensor, "component_1").block().shape
     (1, 6)
     """
+    check_map("components_to_properties", tensor)
     return tensor.components_to_properties(dimensions)

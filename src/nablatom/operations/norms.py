@@ -8,6 +8,7 @@ from string import ascii_letters
 from nablatom import arrays
 from nablatom.arrays import Array
 from nablatom.block import TensorBlock
+from nablatom.labels import listed_names
 from nablatom.operations.chain import pointwise
 from nablatom.operations.lift import blockwise
 from nablatom.operations.products import contract
@@ -42,9 +43,13 @@ def norm(a: TensorBlock, components: str | Sequence[str] | None = None) -> Tenso
     array([[5.]])
     """
     present = [component.names[0] for component in a.components]
-    names = {components} if isinstance(components, str) else set(components or present)
+    names = set(present if components is None else listed_names(components))
     if not names:
-        raise ValueError("norm is taken over components, and these blocks have none")
+        raise ValueError(
+            f"norm needs a component to be taken over, got none of {present}"
+            if present
+            else "norm is taken over components, and these blocks have none"
+        )
     if missing := sorted(names - set(present)):
         raise ValueError(f"no component {missing[0]!r} to take the norm over: they are {present}")
     kept = [component for component in a.components if component.names[0] not in names]

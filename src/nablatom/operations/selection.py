@@ -9,9 +9,10 @@ import numpy as np
 
 from nablatom import arrays
 from nablatom.block import TensorBlock
-from nablatom.labels import Labels, Rows, checked_names, remembered
+from nablatom.labels import Labels, Rows, checked_names, listed_names, remembered
 from nablatom.operations.chain import Route, followed, gather, linear
 from nablatom.operations.lift import blockwise
+from nablatom.operations.operands import check_labels, check_map, check_tensor
 from nablatom.tensor import TensorMap
 from nablatom.tracing import traceable
 
@@ -77,23 +78,38 @@ def split(tensor: Any, axis: str, selections: Sequence[Labels | Sequence[int]]) 
     >>> last.values
     array([[5., 6.]])
     """
-    if isinstance(selections, Labels):
-        raise TypeError("split takes a list of selections; put the labels into a list")
+    check_tensor("split", tensor)
+    if not isinstance(selections, list | tuple):
+        raise TypeError(
+            f"split needs a list of selections, got {type(selections).__name__}; one selection "
+            "alone is put into a list too"
+        )
     return [slice(tensor, axis, selection) for selection in selections]
 
 
 def _chosen(labels: Labels, selection: Labels | Sequence[int]) -> Route:
     if isinstance(selection, Labels):
         return _selected(labels, selection)
-    rows = np.asarray(selection)
-    if rows.dtype == bool:
-        rows = np.flatnonzero(rows)
+    rows = _indices(selection)
     if len(rows) and (rows.min() < -len(labels) or rows.max() >= len(labels)):
         raise IndexError(f"indices must be below {len(labels)}, got {rows.min()} to {rows.max()}")
     rows = rows.astype(np.int64) % max(1, len(labels))
     if len(np.unique(rows)) != len(rows):
         raise ValueError("an index occurs more than once")
     return Route(labels.take(rows), rows)
+
+
+def _indices(selection: Any) -> Rows:
+    """Whole numbers, or where a table of yes and no says yes."""
+    rows = np.asarray(arrays.to_numpy(selection))
+    if rows.dtype == bool:
+        rows = np.flatnonzero(rows)
+    if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
+        raise TypeError(
+            f"a selection is Labels or a list of indices, got {type(selection).__name__}"
+            + (f" of shape {rows.shape}" if rows.ndim > 1 else "")
+        )
+    return rows
 
 
 @remembered
@@ -115,10 +131,13 @@ def sort(tensor: Any, axes: str | Sequence[str] = "all", descending: bool = Fals
     ValueError
         If an axis has another name.
     """
-    chosen = list(_AXES) if axes == "all" else [axes] if isinstance(axes, str) else list(axes)
+    check_tensor("sort", tensor)
+    chosen = list(listed_names(axes))
+    chosen = list(_AXES) if chosen == ["all"] else chosen
     for axis in chosen:
         if axis not in _AXES:
             raise ValueError(f"axes are {', '.join(_AXES)} or all, got {axis!r}")
+    descending = bool(descending)
     result = _sorted(tensor, chosen, descending)
     if isinstance(tensor, TensorMap) and "keys" in chosen:
         keys = _in_order(tensor.keys, descending)
@@ -208,7 +227,7 @@ def remove_gradients(tensor: TensorBlock, remove: str | Sequence[str] | None = N
     KeyError
         If a gradient to remove is not there.
     """
-    names = [remove] if isinstance(remove, str) else remove
+    names = None if remove is None else listed_names(remove)
     for name in names or []:
         tensor.gradient(name)
     kept = {name: g for name, g in tensor.gradients() if names is not None and name not in names}
@@ -244,18 +263,23 @@ def filter_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> Tensor
               0           1
               0           8
     """
+    check_map("filter_blocks", tensor)
+    check_labels("filter_blocks", keys, "keys")
     return _chosen_blocks(tensor, *_matching(tensor.keys, keys, True), copy)
 
 
 @traceable
 def drop_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> TensorMap:
     """The blocks whose keys match no row of a selection; see :func:`filter_blocks`."""
+    check_map("drop_blocks", tensor)
+    check_labels("drop_blocks", keys, "keys")
     return _chosen_blocks(tensor, *_matching(tensor.keys, keys, False), copy)
 
 
 @traceable
 def drop_empty_blocks(tensor: TensorMap, copy: bool = False) -> TensorMap:
     """The blocks that have samples, components and properties at all, shared or copied."""
+    check_map("drop_empty_blocks", tensor)
     kept = [i for i, block in enumerate(tensor) if all(block.shape)]
     return _chosen_blocks(tensor, tensor.keys.take(np.array(kept, np.int64)), kept, copy)
 
@@ -357,6 +381,7 @@ def expand_samples(tensor: TensorBlock, samples: Labels) -> TensorBlock:
            [2.],
            [2.]])
     """
+    check_labels("expand_samples", samples, "samples")
     return gather(tensor, _expanded(tensor.samples, samples))
 
 

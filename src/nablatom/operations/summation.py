@@ -21,6 +21,7 @@ from nablatom.labels import Labels, Rows, remembered
 from nablatom.operations.chain import bilinear, linear, pointwise
 from nablatom.operations.lift import blockwise
 from nablatom.operations.matching import Joined, joined_labels
+from nablatom.operations.operands import check_library
 from nablatom.operations.products import contract
 
 __all__ = ["einsum"]
@@ -69,9 +70,14 @@ def einsum(expression: str, *blocks: TensorBlock) -> TensorBlock:
     >>> squares.properties.names
     ['n_1', 'n_2']
     """
+    if not isinstance(expression, str):
+        raise TypeError(
+            f'the expression of einsum is text, such as "{_SHOWN}", got {type(expression).__name__}'
+        )
     terms, _ = _parsed(expression)
     if len(terms) != len(blocks):
         raise ValueError(f"einsum {expression!r} is about {len(terms)} operands, got {len(blocks)}")
+    check_library(blocks)
     moving = [block for block, term in zip(blocks, terms, strict=True) if term.has_samples]
     if not moving:
         raise ValueError(f"einsum {expression!r}: at least one operand must have samples")
