@@ -237,6 +237,13 @@ def test_a_stress_without_cell_fails():
         assert_output_contract(module, molecule, checks=["stress"])
 
 
+def test_a_field_that_was_announced_and_is_lost_fails():
+    module = StressOutput(TwoHops()).eval()
+    module.irreps_out = {**module.irreps_out, "node_features": None}
+    with pytest.raises(AssertionError, match="does not give node_features, which it declares"):
+        assert_output_contract(module, STRUCTURES, checks=["fields"])
+
+
 def test_a_field_that_was_not_announced_fails():
     module = StressOutput(TwoHops()).eval()
     module.irreps_out = {k: v for k, v in module.irreps_out.items() if k != "virial"}

@@ -540,6 +540,36 @@ def test_module(vectorize):
     assert not found["forces"].requires_grad
 
 
+@pytest.mark.parametrize("vectorize", [False, True])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("structure", ["small triclinic cell", "slab"])
+def test_module_passes_on_what_the_model_gives(structure, layers, vectorize):
+    """Whichever way was taken: one pass, clusters, or passes through the whole."""
+    model, data = StressOutput(layered(layers, TYPES)), data_of(STRUCTURES[structure]())
+    found, expected = PartialForceOutput(model, vectorize=vectorize)(data), model(data)
+    assert found.keys() == expected.keys() | {"partial_forces"}
+    for key in ("stress", "virial", "node_features", "atomic_energy", "total_energy", "forces"):
+        assert_same(found[key], expected[key])
+        assert not found[key].requires_grad
+
+
+def test_module_sums_energies_of_atoms_that_the_model_does_not_sum():
+    class Atomic(Whole):
+        def __init__(self):
+            super().__init__(layered(1, TYPES))
+            self._init_irreps(irreps_out={"atomic_energy": "0e"})
+
+        def forward(self, data):
+            found = super().forward(data)
+            return {k: x for k, x in found.items() if k != "total_energy"}
+
+    model, data = Atomic(), batch("slab", "chain")
+    output = PartialForceOutput(model)
+    assert "total_energy" in output.irreps_out
+    stale = {**data, "total_energy": torch.zeros(2, 1, dtype=F64)}
+    assert_same(output(stale)["total_energy"], model.network(data)["total_energy"].detach())
+
+
 def test_module_refuses_models_without_scalar_energies():
     class Vector(Whole):
         def __init__(self):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nablatom.models import AtomicDataDict
 from nablatom.outputs.reach import Edges, Integers, Reach
 
-__all__ = ["Clusters", "batches", "cluster_data", "clusters", "row_kind"]
+__all__ = ["Clusters", "batches", "check_whole", "cluster_data", "clusters", "row_kind"]
 
 # Results of earlier calls, and what follows from positions: not for a model to read.
 _DERIVED = frozenset(
@@ -67,6 +67,19 @@ class Clusters:
     neighbor: Integers
     nodes_within: tuple[int, ...]
     edges_within: tuple[int, ...]
+
+
+def check_whole(model: object, data: AtomicDataDict.Type) -> None:
+    """Check data as the model will, before they are cut up: errors name their frames and atoms.
+
+    Raises
+    ------
+    KeyError, ValueError
+        As :func:`~nablatom.systems.atomic_data.prepared`.
+    """
+    cutoff, types = getattr(model, "cutoff", 0.0), getattr(model, "type_names", ())
+    if cutoff and types:
+        AtomicDataDict.prepared(data, cutoff=cutoff, types=types)
 
 
 def batches(sizes: Integers, limit: int) -> Iterator[slice]:

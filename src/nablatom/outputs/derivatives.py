@@ -199,16 +199,21 @@ def detached(data: AtomicDataDict.Type) -> AtomicDataDict.Type:
     return {key: x.detach() if x.requires_grad else x for key, x in data.items()}
 
 
+def positions_of(data: AtomicDataDict.Type) -> torch.Tensor:
+    """The positions; a KeyError says what there is instead."""
+    if AtomicDataDict.POSITIONS_KEY not in data:
+        raise KeyError(f"the data have no field 'pos'; they have {', '.join(sorted(data))}")
+    return data[AtomicDataDict.POSITIONS_KEY]
+
+
 def point_of(data: AtomicDataDict.Type) -> AtomicDataDict.Type:
     """A copy of the data with a cell for each frame, and with the edge vectors of its positions."""
-    point = dict(data)
+    point, positions = dict(data), positions_of(data)
     if AtomicDataDict.CELL_KEY in point:
         point[AtomicDataDict.CELL_KEY] = _cells(point)
     if AtomicDataDict.EDGE_INDEX_KEY not in point:
-        nothing = torch.empty(
-            2, 0, dtype=torch.int64, device=point[AtomicDataDict.POSITIONS_KEY].device
-        )
-        point[AtomicDataDict.EDGE_INDEX_KEY] = nothing
+        point[AtomicDataDict.EDGE_INDEX_KEY] = positions.new_empty(2, 0, dtype=torch.int64)
+        point[AtomicDataDict.EDGE_CELL_SHIFT_KEY] = positions.new_empty(0, 3)
     point = AtomicDataDict.with_edge_vectors(_without_vectors(point))
     del point[AtomicDataDict.EDGE_LENGTH_KEY]  # the model takes the lengths of the leaf
     return point
@@ -223,7 +228,11 @@ def _read_by_model(point: AtomicDataDict.Type, data: AtomicDataDict.Type) -> Ato
     """A dictionary that is the model's own; without edges where the data have none."""
     if AtomicDataDict.EDGE_INDEX_KEY in data:
         return dict(point)
-    edges = (AtomicDataDict.EDGE_INDEX_KEY, AtomicDataDict.EDGE_VECTORS_KEY)
+    edges = (
+        AtomicDataDict.EDGE_INDEX_KEY,
+        AtomicDataDict.EDGE_CELL_SHIFT_KEY,
+        AtomicDataDict.EDGE_VECTORS_KEY,
+    )
     return {key: x for key, x in point.items() if key not in edges}
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import torch
 
 from nablatom.models import AtomicDataDict, GraphModuleMixin
-from nablatom.outputs.derivatives import Model
+from nablatom.outputs.derivatives import Model, positions_of
 from nablatom.outputs.products import POSITIONS, Linearization, linearize
 from nablatom.outputs.wrapper import adopt, wants_graph
 
@@ -150,7 +150,7 @@ def chosen_atoms(
     data: AtomicDataDict.Type, rows: Sequence[int] | torch.Tensor | None
 ) -> torch.Tensor:
     """The atoms of the rows, (rows,); all of them if none are named."""
-    positions = data[AtomicDataDict.POSITIONS_KEY]
+    positions = positions_of(data)
     count = len(positions)
     if rows is None:
         return torch.arange(count, device=positions.device)

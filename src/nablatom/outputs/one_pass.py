@@ -35,7 +35,8 @@ def in_one_pass(task: Task) -> Rows | None:
     energies = (
         found.outputs[ENERGY].flatten().index_select(0, index(task.reach.targets, task.device))
     )
-    return Rows(task.reach, energies, {name: ways[name]() for name in task.wrt})
+    slopes_of = {name: ways[name]() for name in task.wrt}
+    return Rows(task.reach, energies, slopes_of, found.outputs)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

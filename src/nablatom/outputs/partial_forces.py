@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from nablatom.labels import Labels
 from nablatom.models import AtomicDataDict, GraphModuleMixin
-from nablatom.outputs.derivatives import Model
+from nablatom.outputs.derivatives import Model, returned, usable
 from nablatom.outputs.planning import BATCH_EDGES, Method, rows_of, task_for
 from nablatom.outputs.rows import ENERGY, POSITIONS, Rows, index
 from nablatom.outputs.tensors import atom_labels, check_gradients, energy_map
@@ -211,20 +211,24 @@ class PartialForceOutput(GraphModuleMixin, torch.nn.Module):
         self.func, self.create_graph = func, create_graph
         self.vectorize, self.vectorize_warnings = vectorize, vectorize_warnings
         vectors = (AtomicDataDict.PARTIAL_FORCE_KEY, AtomicDataDict.FORCE_KEY)
-        adopt(self, func, of=ENERGY, gives=dict.fromkeys(vectors, "1o"))
+        gives = {AtomicDataDict.TOTAL_ENERGY_KEY: "0e", **dict.fromkeys(vectors, "1o")}
+        adopt(self, func, of=ENERGY, gives=gives)
 
     def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
-        """The data with energies, ``partial_forces`` and ``forces``."""
+        """The outputs of the model with ``partial_forces`` and ``forces``.
+
+        ``total_energy``, if the model does not give it, is the sum over the atoms.
+        """
         method: Method = "chunks" if self.vectorize else "auto"
         task = task_for(self.func, data, [POSITIONS], None, method, BATCH_EDGES, self.create_graph)
         with _fallback_warnings(self.vectorize_warnings):
             rows = rows_of(task, method)
         partial = _dense(rows, len(rows.reach))
-        atomic = rows.energies[:, None]
-        return {
-            **data,
-            AtomicDataDict.PER_ATOM_ENERGY_KEY: atomic,
-            AtomicDataDict.TOTAL_ENERGY_KEY: AtomicDataDict.sum_over_atoms(atomic, data),
+        outputs = _whole(self.func, data, task.graph) if rows.outputs is None else rows.outputs
+        if AtomicDataDict.TOTAL_ENERGY_KEY not in self.func.irreps_out:
+            total = AtomicDataDict.sum_over_atoms(outputs[ENERGY], data)
+            outputs = outputs | {AtomicDataDict.TOTAL_ENERGY_KEY: total}
+        return outputs | {
             AtomicDataDict.PARTIAL_FORCE_KEY: partial,
             AtomicDataDict.FORCE_KEY: partial.sum(0),
         }
@@ -251,6 +255,12 @@ def _dense(rows: Rows, atoms: int) -> torch.Tensor:
     place = index(reached.target * atoms + reached.atom, slopes.device)
     dense = slopes.new_zeros(len(reached) * atoms, 3).index_copy(0, place, -slopes)
     return dense.reshape(len(reached), atoms, 3)
+
+
+def _whole(model: Model, data: AtomicDataDict.Type, graph: bool) -> AtomicDataDict.Type:
+    """What the model returns of data that were differentiated in parts."""
+    with torch.inference_mode(False), torch.set_grad_enabled(graph):
+        return returned(model(usable(data)), data, graph)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from nablatom.models import AtomicDataDict
 from nablatom.outputs.clusters import row_kind
-from nablatom.outputs.derivatives import Model, makes_graph
+from nablatom.outputs.derivatives import Model, makes_graph, positions_of
 from nablatom.outputs.locality import check_inside, check_outside
 from nablatom.outputs.one_pass import in_one_pass
 from nablatom.outputs.pruning import is_layered
@@ -76,8 +76,8 @@ def task_for(
             "AtomicDataDict.with_neighbors(data, cutoff)"
         )
     graph = makes_graph(model, data.values()) if create_graph is None else create_graph
+    count, hops = len(positions_of(data)), hops_of(model)
     data = _within_cutoff(data, getattr(model, "cutoff", 0.0))
-    count, hops = len(data[AtomicDataDict.POSITIONS_KEY]), hops_of(model)
     edges = edges_by_center(data[AtomicDataDict.EDGE_INDEX_KEY].cpu().numpy(), count)
     targets = _targets(atoms, count)
     if hops is None:

@@ -6,11 +6,13 @@ Each is cheapest somewhere, and all agree. For models of one hop there is also
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from nablatom.models import AtomicDataDict
-from nablatom.outputs.clusters import batches, cluster_data, clusters
+from nablatom.outputs.clusters import batches, check_whole, cluster_data, clusters
 from nablatom.outputs.coloring import colors_of
 from nablatom.outputs.derivatives import pair_derivatives
 from nablatom.outputs.products import Linearization, linearize
@@ -35,6 +37,7 @@ LONG_SUM = 1e4  # what its terms' rounding may add up to; a missing hop does far
 
 def by_clusters(task: Task) -> Rows:
     """Receptive fields cut out and many put in one batch: one backward pass for each batch."""
+    check_whole(task.model, task.data)
     parts = []
     for part in batches(task.reach.edges_within(task.edges.degree)[:, -2], task.batch_edges):
         cut = clusters(task.reach, task.edges, part)
@@ -65,7 +68,8 @@ def by_loop(task: Task) -> Rows:
         _own(point.vjp(_ones_at(point, target)), task, row)
         for row, target in enumerate(task.reach.targets.reshape(-1, 1))
     ]
-    return joined(task.reach, [(_energies(point, task), stacked(found))])
+    rows = joined(task.reach, [(_energies(point, task), stacked(found))])
+    return replace(rows, outputs=point.outputs)
 
 
 def by_chunks(task: Task) -> Rows:
@@ -78,7 +82,8 @@ def by_chunks(task: Task) -> Rows:
         rows = torch.vmap(point.vjp)(weights)
         each = ({name: x[k] for name, x in rows.items()} for k in range(len(targets)))
         found += [_own(one, task, start + k) for k, one in enumerate(each)]
-    return joined(task.reach, [(_energies(point, task), stacked(found))])
+    rows = joined(task.reach, [(_energies(point, task), stacked(found))])
+    return replace(rows, outputs=point.outputs)
 
 
 def by_coloring(task: Task) -> Rows:
@@ -103,7 +108,7 @@ def by_coloring(task: Task) -> Rows:
     slopes = torch.cat(parts).index_select(0, index(order, task.device))
     total = point.vjp(_ones_at(point, reach.targets))[POSITIONS]
     _check_columns(slopes.detach(), total.detach(), task)
-    return Rows(reach, _energies(point, task), {POSITIONS: slopes})
+    return Rows(reach, _energies(point, task), {POSITIONS: slopes}, point.outputs)
 
 
 def _whole(task: Task) -> Linearization:

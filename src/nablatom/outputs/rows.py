@@ -68,11 +68,23 @@ class Task:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Rows:
-    """Energies of the targets, (targets,), with their derivatives."""
+    """Energies of the targets with their derivatives.
+
+    Attributes
+    ----------
+    reach
+        The targets and what they depend on.
+    energies : (targets,)
+    derivatives
+        By name.
+    outputs
+        What else the model returned, if it was evaluated as a whole.
+    """
 
     reach: Reach
     energies: torch.Tensor
     derivatives: Found
+    outputs: AtomicDataDict.Type | None = None
 
 
 def joined(reach: Reach, parts: Sequence[tuple[torch.Tensor, Found]]) -> Rows:

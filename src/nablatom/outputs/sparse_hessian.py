@@ -15,7 +15,7 @@ import torch
 from nablatom.block import TensorBlock
 from nablatom.labels import Labels
 from nablatom.models import AtomicDataDict
-from nablatom.outputs.clusters import Clusters, batches, cluster_data, clusters
+from nablatom.outputs.clusters import Clusters, batches, check_whole, cluster_data, clusters
 from nablatom.outputs.derivatives import Model, leaf, pair_derivatives
 from nablatom.outputs.hessian import chosen_atoms, hessian
 from nablatom.outputs.passes import backward_pass
@@ -90,6 +90,7 @@ def sparse_hessian(
     surroundings = reach(edges, 2 * hops, atoms)
     if len(surroundings.atom) == _pairs(data, surroundings):
         return _from_dense(model, data, surroundings, graph)
+    check_whole(model, data)
     parts = [
         _part(model, data, clusters(surroundings, edges, part), hops, graph)
         for part in batches(surroundings.edges_within(edges.degree)[:, -2], batch_edges)

@@ -103,10 +103,10 @@ def check_fields(module: GraphModuleMixin, structure: ase.Atoms) -> None:
         raise AssertionError(
             f"nothing to check: the module gives none of {', '.join(list(FIELD_AXES)[2:])}"
         )
-    declared = {name for name in FIELD_AXES if name in module.irreps_out}
+    declared = module.irreps_out.keys() - module.irreps_in.keys()
     if not structure.pbc.any():
         declared -= {"stress"}
-    if missing := declared - set(found):
+    if missing := declared - module(data_of(module, structure)).keys():
         raise AssertionError(f"the module does not give {', '.join(missing)}, which it declares")
     if undeclared := set(found) - set(module.irreps_out):
         raise AssertionError(f"the module gives {', '.join(undeclared)}, which it does not declare")
