@@ -105,9 +105,6 @@ def turned(block):
 VECTORS = Labels("o3_lambda", [[1]])
 ONE_TENSOR = Labels(["o3_lambda", "center_type"], [[2, 1]])
 MU = Labels("o3_mu", [[-1], [0], [1]])
-SPHERICAL = Labels(
-    ["center_type", "o3_lambda", "o3_sigma"], [[8, 1, 1], [1, 1, -1], [1, 1, 1], [8, 1, -1]]
-)
 
 
 @blockwise
@@ -121,7 +118,9 @@ def _as_vectors(block):
 def spherical(tensor):
     """The same numbers as vectors and pseudovectors; the blocks of a centre differ in samples."""
     flat = _as_vectors(tensor.components_to_properties(tensor.component_names))
-    return TensorMap.unchecked(SPHERICAL, flat.blocks(), tensor.info())
+    keys = [[center, 1, 1 if neighbor == 1 else -1] for center, neighbor in tensor.keys.values]
+    names = ["center_type", "o3_lambda", "o3_sigma"]
+    return TensorMap.unchecked(Labels(names, keys), flat.blocks(), tensor.info())
 
 
 def m(tensor):

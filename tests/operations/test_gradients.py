@@ -156,6 +156,96 @@ def test_few_samples(name, rows, library):
     checked(ROWS[name](*few))
 
 
+# Rows that name three properties, or an entry of them; drop_empty_blocks is there to drop these.
+OF_THREE_PROPERTIES = {
+    "insert_dimension": "one for each entry",
+    "matmul": "the matrix must have 0 rows",
+    "mean_over_properties, weighted": "one number for each of the properties",
+    "slice, properties by index": "indices must be below 0",
+    "tensor_product, of three (curved)": "indices must be below 0",
+}
+
+
+def without_properties(row, **options):
+    """The operands of a row, but for the weights of samples, which are numbers still."""
+    weighted = "weight" in next(name for name, other in ROWS.items() if other is row)
+    names = signature(row).parameters
+    return [
+        x if weighted and name in "cw" else slice(x, "properties", [])
+        for name, x in zip(names, operands(row, **options), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("components", [0, 2], ids="{} components".format)
+@pytest.mark.parametrize("name", sorted({*ROWS} - {*OF_THREE_PROPERTIES, "drop_empty_blocks"}))
+def test_zero_properties(name, components, library):
+    """Nothing comes of nothing, under the same labels and with the same gradients."""
+    row = ROWS[name]
+    options = {"components": components, "library": library}
+    result = checked(row(*without_properties(row, **options)))
+    whole = row(*operands(row, **options))
+    assert result.property_names == whole.property_names
+    for block, other in zip(result, whole, strict=True):
+        assert block.samples == other.samples
+        assert block.components == other.components
+        assert block.gradients_list() == other.gradients_list()
+        assert all(g.samples == other.gradient(of).samples for of, g in block.gradients())
+
+
+@pytest.mark.parametrize("name", OF_THREE_PROPERTIES)
+def test_what_needs_properties_says_so(name):
+    with pytest.raises((ValueError, IndexError), match=OF_THREE_PROPERTIES[name]):
+        ROWS[name](*without_properties(ROWS[name]))
+
+
+# What the properties or samples of the result would be is not known of a map without blocks.
+MOVE_KEYS = {
+    *[name for name in ROWS if name.startswith(("keys_to", "expand_samples", "several"))],
+    *[name for name in ROWS if "over_properties" in name and "weighted" not in name],
+    "einsum, parts of an axis",
+    "einsum, where a dimension is the same (curved)",
+    "einsum, and summed (curved)",
+} - {"sum_over_properties, all"}
+
+
+def without_blocks(name):
+    maps = operands(ROWS[name])
+    return [TensorMap.unchecked(Labels.empty(x.keys.names), [], x.info()) for x in maps]
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if name not in MOVE_KEYS])
+def test_maps_without_blocks(name):
+    whole, result = ROWS[name](*operands(ROWS[name])), ROWS[name](*without_blocks(name))
+    assert len(result) == 0
+    assert result.keys.names == whole.keys.names
+    assert result.info() == whole.info()
+
+
+@pytest.mark.parametrize("name", sorted(MOVE_KEYS))
+def test_maps_without_blocks_have_no_keys_to_move(name):
+    with pytest.raises(ValueError, match="a map without blocks has no keys to move"):
+        ROWS[name](*without_blocks(name))
+
+
+ORDER = np.array([2, 0, 3, 1])
+
+
+def in_other_order(tensor):
+    return TensorMap(tensor.keys.take(ORDER), tensor.blocks_by_id(ORDER.tolist()))
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("name", ROWS)
+def test_the_order_of_blocks_does_not_matter(name, library):
+    """Neither that of the first operand, nor that of the others, which is looked up."""
+    row, maps = ROWS[name], operands(ROWS[name], library=library)
+    expected = row(*maps)
+    operations.equal_raise(row(maps[0], *map(in_other_order, maps[1:])), expected)
+    results = [row(*map(in_other_order, maps)), expected]
+    operations.allclose_raise(*[sort(x, ["samples", "properties"]) for x in results], rtol=1e-10)
+
+
 def test_rules_hold_for_blocks_as_for_maps():
     for operation in (add, multiply, divide, dot):
         a, second = operands((lambda a, c: ...) if operation is dot else (lambda a, b: ...))
