@@ -211,6 +211,7 @@ class PartialForceOutput(GraphModuleMixin, torch.nn.Module):
         self.func, self.create_graph = func, create_graph
         self.vectorize, self.vectorize_warnings = vectorize, vectorize_warnings
         vectors = (AtomicDataDict.PARTIAL_FORCE_KEY, AtomicDataDict.FORCE_KEY)
+        self._has_total = AtomicDataDict.TOTAL_ENERGY_KEY in getattr(func, "irreps_out", ())
         gives = {AtomicDataDict.TOTAL_ENERGY_KEY: "0e", **dict.fromkeys(vectors, "1o")}
         adopt(self, func, of=ENERGY, gives=gives)
 
@@ -225,7 +226,7 @@ class PartialForceOutput(GraphModuleMixin, torch.nn.Module):
             rows = rows_of(task, method)
         partial = _dense(rows, len(rows.reach))
         outputs = _whole(self.func, data, task.graph) if rows.outputs is None else rows.outputs
-        if AtomicDataDict.TOTAL_ENERGY_KEY not in self.func.irreps_out:
+        if not self._has_total:
             total = AtomicDataDict.sum_over_atoms(outputs[ENERGY], data)
             outputs = outputs | {AtomicDataDict.TOTAL_ENERGY_KEY: total}
         return outputs | {

@@ -79,8 +79,8 @@ def by_chunks(task: Task) -> Rows:
     for start in range(0, len(task.reach), CHUNK):
         targets = task.reach.targets[start : start + CHUNK]
         weights = torch.stack([_ones_at(point, target) for target in targets.reshape(-1, 1)])
-        rows = torch.vmap(point.vjp)(weights)
-        each = ({name: x[k] for name, x in rows.items()} for k in range(len(targets)))
+        slopes = torch.vmap(point.vjp)(weights)
+        each = ({name: x[k] for name, x in slopes.items()} for k in range(len(targets)))
         found += [_own(one, task, start + k) for k, one in enumerate(each)]
     rows = joined(task.reach, [(_energies(point, task), stacked(found))])
     return replace(rows, outputs=point.outputs)
