@@ -241,6 +241,14 @@ REFUSED = {
     "twice": ({"of": ENERGY, "wrt": ["pos", "pos"]}, "different inputs"),
     "none": ({"of": ENERGY, "wrt": []}, "different inputs"),
     "names": ({"of": ENERGY, "wrt": ["pos", "cell"], "out_field": "slope"}, "a different field"),
+    "name of an output": (
+        {"of": ENERGY, "wrt": "pos", "out_field": ENERGY},
+        "'total_energy' is a field that the model reads or gives",
+    ),
+    "name of an input": (
+        {"of": ENERGY, "wrt": "edge_vectors", "out_field": "edge_vectors"},
+        "'edge_vectors' is a field that the model reads or gives",
+    ),
     "sign": ({"of": ENERGY, "wrt": "pos", "sign": 2.0}, "expected 1 or -1"),
 }
 

@@ -78,7 +78,7 @@ def test_a_rotating_cluster_turns_its_forces(hops):
     data = data_of(cluster(), model)
     spin = torch.tensor([0.3, -0.8, 0.5], dtype=torch.float64).expand_as(data["pos"])
     slope = pair_derivatives(model, data).positions
-    found = hvp(model, data, torch.linalg.cross(spin, data["pos"]))
+    found = hvp(model, data, {"positions": torch.linalg.cross(spin, data["pos"])})["positions"]
     torch.testing.assert_close(found, torch.linalg.cross(spin, slope), rtol=0, atol=1e-12)
 
 
@@ -99,7 +99,29 @@ def test_products_are_those_with_the_matrix(structure):
     data = data_of(STRUCTURES[structure](), model)
     tangent = torch.sin(torch.arange(data["pos"].numel())).view_as(data["pos"]).double()
     expected = (hessian(model, data) @ tangent.flatten()).view_as(tangent)
-    torch.testing.assert_close(hvp(model, data, tangent), expected, rtol=0, atol=1e-12)
+    found = hvp(model, data, {"positions": tangent})["positions"]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_products_with_strains_move_what_positions_say():
+    model = Messages().eval()
+    data = data_of(small_cell(), model)
+    tangents = {
+        "positions": torch.linspace(-1, 1, data["pos"].numel()).view_as(data["pos"]).double(),
+        "strain": torch.arange(9.0, dtype=torch.float64).view(1, 3, 3) / 9,
+    }
+    step = 1e-4
+
+    def slopes(times):
+        moved = data["pos"] + times * step * tangents["positions"]
+        turn = torch.eye(3, dtype=torch.float64) + times * step * tangents["strain"][0]
+        point = {**data, "pos": moved @ turn, "cell": data["cell"] @ turn}
+        return pair_derivatives(model, point).positions @ turn.T
+
+    expected = (slopes(1) - slopes(-1)) / (2 * step)
+    found = hvp(model, data, tangents)
+    assert found.keys() == tangents.keys()
+    torch.testing.assert_close(found["positions"], expected, rtol=0, atol=1e-6)
 
 
 def test_chosen_rows_are_those_of_the_whole():
@@ -234,4 +256,4 @@ def test_too_few_hops_are_noticed():
 def test_a_tangent_of_another_shape():
     model = Messages().eval()
     with pytest.raises(ValueError, match="shape"):
-        hvp(model, data_of(crystal(), model), torch.zeros(3, 3))
+        hvp(model, data_of(crystal(), model), {"positions": torch.zeros(3, 3)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 
@@ -113,7 +113,7 @@ class GradientOutput(GraphModuleMixin, torch.nn.Module):
         If what is wrapped is no graph module.
     ValueError
         If the model has no such output or input, the output rotates or belongs to atoms, an
-        input holds integers, or the names are not as many as the inputs.
+        input holds integers, or the names are not as many as the inputs, or taken.
 
     Examples
     --------
@@ -148,6 +148,7 @@ class GradientOutput(GraphModuleMixin, torch.nn.Module):
         given = outputs_of(func)
         check_scalar(given, of)
         inputs = _inputs(func, self.wrt)
+        _check_new(self.out_field, {*given, *inputs})
         new = {name: inputs[field] for name, field in zip(self.out_field, self.wrt, strict=True)}
         self._init_irreps(func.irreps_in, inputs, irreps_out=given | new)
         self.cutoff, self.hops, self.type_names = func.cutoff, func.hops, func.type_names
@@ -229,6 +230,14 @@ def _names(of: str, wrt: Sequence[str], given: str | Sequence[str] | None) -> li
             f"got the inputs {list(wrt)} and the fields {names}"
         )
     return names
+
+
+def _check_new(names: Sequence[str], taken: Collection[str]) -> None:
+    for name in names:
+        if name in taken:
+            raise ValueError(
+                f"out_field {name!r} is a field that the model reads or gives; choose another name"
+            )
 
 
 def _sign(sign: float) -> float:

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import torch
 
 from nablatom.models import AtomicDataDict, GraphModuleMixin
 from nablatom.outputs.derivatives import Model, positions_of
-from nablatom.outputs.products import POSITIONS, Linearization, linearize
+from nablatom.outputs.products import POSITIONS, Linearization, Tangents, linearize
 from nablatom.outputs.wrapper import adopt, wants_graph
 
-__all__ = ["HESSIAN_KEY", "HessianOutput", "hessian", "hvp"]
-
-HESSIAN_KEY: Final = "hessian"  # (3 rows, 3 atoms)
+__all__ = ["HessianOutput", "hessian", "hvp"]
 
 
 def hvp(
     model: Model,
     data: AtomicDataDict.Type,
-    tangent: torch.Tensor,
+    tangents: Tangents,
     *,
+    of: str = AtomicDataDict.TOTAL_ENERGY_KEY,
     create_graph: bool | None = None,
-) -> torch.Tensor:
-    """The Hessian times a displacement, ``sum_j d²E/dr_i dr_j · t_j``, (atoms, 3).
+) -> dict[str, torch.Tensor]:
+    """Second derivatives times a displacement, ``sum_q' d²E/dq dq' t_q'`` for every ``q``, exact.
 
-    Two backward passes, whatever the number of atoms: what minimisers, Lanczos iterations and
-    vibrational analyses of large systems need.
+    With a tangent of the positions, the Hessian times a displacement: two backward passes,
+    whatever the number of atoms. That is what minimisers, Lanczos iterations and vibrational
+    analyses of large systems need. For many products,
+    :meth:`Linearization.hvp <nablatom.outputs.Linearization.hvp>` evaluates the model once.
 
     Parameters
     ----------
@@ -35,16 +35,23 @@ def hvp(
         Gives ``total_energy``.
     data
         One frame, or many, with neighbors. They are not changed.
-    tangent : (atoms, 3)
-        The displacement.
+    tangents
+        For each of ``positions``, ``strain``, ``cell`` or another field of the data that is
+        moved, a tensor of its shape.
+    of
+        The output; its entries are summed.
     create_graph
         Whether the result is to be differentiable; by default if the model is in training
         mode or an input requires gradients.
 
+    Returns
+    -------
+    For each of the tangents, a tensor of its shape.
+
     Raises
     ------
     ValueError
-        If the tangent does not have a row of three for each atom.
+        If a tangent does not have the shape of what it moves.
 
     Examples
     --------
@@ -54,10 +61,12 @@ def hvp(
     >>> argon = LennardJones(["Ar"], epsilon=0.0104, sigma=3.4, cutoff=8.5)
     >>> data = AtomicDataDict.from_ase(bulk("Ar", a=5.26, cubic=True), cutoff=8.5)
     >>> together = torch.ones(4, 3, dtype=torch.float64)  # a translation costs nothing
-    >>> bool(hvp(argon, data, together).abs().max() < 1e-12)
+    >>> product = hvp(argon, data, {"positions": together})
+    >>> bool(product["positions"].abs().max() < 1e-12)
     True
     """
-    return _energy(model, data, create_graph).hvp({POSITIONS: tangent})[POSITIONS]
+    point = linearize(model, data, of=of, wrt=list(tangents), create_graph=create_graph)
+    return point.hvp(tangents)
 
 
 def hessian(
@@ -136,14 +145,16 @@ class HessianOutput(GraphModuleMixin, torch.nn.Module):
     ) -> None:
         super().__init__()
         self.func, self.rows, self.create_graph = func, rows, create_graph
-        adopt(self, func, of=AtomicDataDict.TOTAL_ENERGY_KEY, gives={HESSIAN_KEY: None})
+        adopt(
+            self, func, of=AtomicDataDict.TOTAL_ENERGY_KEY, gives={AtomicDataDict.HESSIAN_KEY: None}
+        )
 
     def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
         """The outputs of the model with ``hessian``, (3 rows, 3 atoms)."""
         graph = wants_graph(self, data, self.create_graph)
         atoms = chosen_atoms(data, self.rows)
         outputs, matrix = _with_hessian(self.func, data, atoms, graph)
-        return {**outputs, HESSIAN_KEY: matrix}
+        return {**outputs, AtomicDataDict.HESSIAN_KEY: matrix}
 
 
 def chosen_atoms(
@@ -161,14 +172,10 @@ def chosen_atoms(
     return atoms
 
 
-def _energy(model: Model, data: AtomicDataDict.Type, create_graph: bool | None) -> Linearization:
-    return linearize(model, data, of=AtomicDataDict.TOTAL_ENERGY_KEY, create_graph=create_graph)
-
-
 def _with_hessian(
     model: Model, data: AtomicDataDict.Type, atoms: torch.Tensor, graph: bool
 ) -> tuple[AtomicDataDict.Type, torch.Tensor]:
-    energy = _energy(model, data, graph)
+    energy = linearize(model, data, of=AtomicDataDict.TOTAL_ENERGY_KEY, create_graph=graph)
     frame = AtomicDataDict.frame_of_atoms(data)
     turn = _turns(frame[atoms])
     result = data[AtomicDataDict.POSITIONS_KEY].new_zeros(len(atoms), 3, len(frame), 3)

@@ -23,7 +23,6 @@ from nablatom.systems.pairs import PARAMETERS
 from nablatom.tensor import TensorMap
 
 __all__ = [
-    "CELL_DERIVATIVE_KEY",
     "atom_labels",
     "atoms_to_tensor",
     "energy_map",
@@ -31,9 +30,6 @@ __all__ = [
     "from_tensor",
     "to_tensor",
 ]
-
-CELL_DERIVATIVE_KEY = "d(total_energy)/d(cell)"
-"""What `GradientOutput` calls it: (frames, 3, 3), at fixed Cartesian positions."""
 
 Integers = NDArray[np.int32]
 ENERGY = Labels.range("energy", 1)
@@ -132,8 +128,11 @@ def to_tensor(outputs: AtomicDataDict.Type) -> TensorMap:
         slopes["strain"] = _every(values), -virial
     elif AtomicDataDict.STRESS_KEY in outputs:
         slopes["strain"] = _from_stress(outputs)
-    if CELL_DERIVATIVE_KEY in outputs:
-        slopes["cell"] = _every(values), outputs[CELL_DERIVATIVE_KEY].reshape(-1, 3, 3)
+    if AtomicDataDict.CELL_DERIVATIVE_KEY in outputs:
+        slopes["cell"] = (
+            _every(values),
+            outputs[AtomicDataDict.CELL_DERIVATIVE_KEY].reshape(-1, 3, 3),
+        )
     return energy_map(values, Labels.range("system", len(values)), slopes)
 
 
@@ -311,7 +310,11 @@ def _frame_fields(block: TensorBlock, data: AtomicDataDict.Type) -> AtomicDataDi
             gradient = block.gradient(name)
             rows = frame[gradient.samples.column("sample")]
             slope = _placed(_like(gradient.values[..., 0], positions), rows, frames)
-            fields |= _of_strain(slope, data) if name == "strain" else {CELL_DERIVATIVE_KEY: slope}
+            fields |= (
+                _of_strain(slope, data)
+                if name == "strain"
+                else {AtomicDataDict.CELL_DERIVATIVE_KEY: slope}
+            )
     return fields
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "ATOM_TYPE_KEY",
     "BATCH_KEY",
     "BORN_CHARGES_KEY",
+    "CELL_DERIVATIVE_KEY",
     "CELL_KEY",
     "CHARGE_KEY",
     "CONVECTIVE_HEAT_FLUX_KEY",
@@ -86,9 +87,10 @@ PER_ATOM_ENERGY_KEY: Final = "atomic_energy"  # (atoms, 1)
 TOTAL_ENERGY_KEY: Final = "total_energy"  # (frames, 1)
 FORCE_KEY: Final = "forces"  # (atoms, 3)
 PARTIAL_FORCE_KEY: Final = "partial_forces"  # (atoms, atoms, 3)
-HESSIAN_KEY: Final = "hessian"  # (3 atoms, 3 atoms)
+HESSIAN_KEY: Final = "hessian"  # (3 atoms, 3 atoms); of some rows, (3 rows, 3 atoms)
 STRESS_KEY: Final = "stress"  # (frames, 3, 3)
 VIRIAL_KEY: Final = "virial"  # (frames, 3, 3)
+CELL_DERIVATIVE_KEY: Final = "d(total_energy)/d(cell)"  # (frames, 3, 3), at fixed positions
 ATOMIC_VIRIAL_KEY: Final = "atomic_virial"  # (atoms, 3, 3)
 HEAT_FLUX_KEY: Final = "heat_flux"  # (frames, 3)
 CONVECTIVE_HEAT_FLUX_KEY: Final = "convective_heat_flux"  # (frames, 3)
@@ -123,6 +125,7 @@ ROWS: Final[Mapping[str, str]] = {
     FORCE_KEY: "atoms",
     STRESS_KEY: "frames",
     VIRIAL_KEY: "frames",
+    CELL_DERIVATIVE_KEY: "frames",
     ATOMIC_VIRIAL_KEY: "atoms",
     HEAT_FLUX_KEY: "frames",
     CONVECTIVE_HEAT_FLUX_KEY: "frames",
