@@ -121,6 +121,86 @@ def test_a_network_runs_its_modules_in_order(named):
     assert data["a"].item() == 0.0
 
 
+def test_modules_are_added_where_they_fit():
+    first, last = Step(writes={"a": "0e"}, hops=1), Step({"a": "2x0e"}, cutoff=3.0)
+    between = Step({"a": "0e"}, writes={"a": "2x0e"}, hops=1, type_names=("H",))
+    network = SequentialGraphNetwork({"first": first})
+    network.append("between", between)
+    network.append("last", last)
+    assert [*network] == [first, between, last]
+    assert (network.cutoff, network.hops, network.type_names) == (3.0, 2, ("H",))
+    assert network.irreps_out["a"] == Irreps("2x0e")
+    for place in ({"after": "first"}, {"before": "last"}):
+        again = SequentialGraphNetwork({"first": first, "last": Step({"b": "0e"})})
+        again.insert("between", between, **place)
+        assert [name for name, _ in again.named_children()] == ["first", "between", "last"]
+        assert again[1] is between
+        assert again[-1].irreps_in["b"] == Irreps("0e")
+
+
+NOT_ADDED = {
+    "irreps": (
+        lambda network: network.insert("wrong", Step({"a": "3x0e"}), after="first"),
+        ValueError,
+        r"wrong \(Step\) reads the field 'a' as 3x0e, but first \(Step\) gives it as 1x0e",
+    ),
+    "what comes after": (
+        lambda network: network.insert("wrong", Step({"a": "0e"}, writes={"a": "1o"}), "first"),
+        ValueError,
+        r"last \(Step\) reads the field 'a' as 1x0e, but wrong \(Step\) gives it as 1x1o",
+    ),
+    "types": (
+        lambda network: network.append("wrong", Step(type_names=("O",))),
+        ValueError,
+        r"wrong \(Step\) is for the types O, but last \(Step\) for H",
+    ),
+    "name": (
+        lambda network: network.append("last", Step()),
+        ValueError,
+        "there is a module 'last' already: first, last",
+    ),
+    "no place": (
+        lambda network: network.insert("x", Step()),
+        ValueError,
+        "expected one of after and before, got None and None",
+    ),
+    "two places": (
+        lambda network: network.insert("x", Step(), after="first", before="last"),
+        ValueError,
+        "expected one of after and before",
+    ),
+    "unknown place": (
+        lambda network: network.insert("x", Step(), after="y"),
+        KeyError,
+        "there is no module 'y'; there are first, last",
+    ),
+    "no graph module": (
+        lambda network: network.append("linear", torch.nn.Linear(1, 1)),
+        TypeError,
+        r"linear \(Linear\) is not a graph module",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_ADDED)
+def test_what_does_not_fit_is_not_added(name):
+    add, error, message = NOT_ADDED[name]
+    first, last = Step(writes={"a": "0e"}, hops=1), Step({"a": "0e"}, type_names=("H",))
+    network = SequentialGraphNetwork({"first": first, "last": last})
+    with pytest.raises(error, match=message):
+        add(network)
+    assert [*network] == [first, last]
+    assert (network.hops, network.type_names) == (1, ("H",))
+    assert network.irreps_out["a"] == Irreps("0e")
+
+
+def test_a_module_that_stands_twice_runs_twice():
+    step = Step({"a": "0e"}, writes={"a": "0e"}, hops=1)
+    network = SequentialGraphNetwork([step, step])
+    assert (len(network), network.hops) == (2, 2)
+    assert network({"a": torch.zeros(1)})["a"].item() == 2.0
+
+
 def test_networks_nest():
     inner = SequentialGraphNetwork([Step({"a": "0e"}, writes={"a": "2x0e"}, hops=2)])
     with pytest.raises(ValueError, match=r"module1 \(Step\) reads the field 'a' as 1x0e"):

@@ -132,16 +132,76 @@ class SequentialGraphNetwork(GraphModuleMixin, torch.nn.Module):
         super().__init__()
         if not isinstance(modules, Mapping):
             modules = {f"module{i}": module for i, module in enumerate(modules)}
+        self._put(dict(modules))
+
+    def append(self, name: str, module: torch.nn.Module) -> None:
+        """Put a module at the end; irreps are checked as when a network is made.
+
+        Raises
+        ------
+        ValueError
+            The module does not fit, or another one has this name.
+        TypeError
+            It is not a graph module.
+
+        Examples
+        --------
+        >>> from nablatom.models import NequIP, ZBL
+        >>> network = SequentialGraphNetwork({"nequip": NequIP(["Si"], 4.0, features=4)})
+        >>> network.append("repulsion", ZBL(["Si"], 4.0))
+        >>> len(network)
+        2
+        """
+        self._put_at(len(self), name, module)
+
+    def insert(
+        self,
+        name: str,
+        module: torch.nn.Module,
+        after: str | None = None,
+        before: str | None = None,
+    ) -> None:
+        """Put a module after or before the one of that name, as `append` does at the end.
+
+        Raises
+        ------
+        ValueError
+            The module does not fit, another one has this name, or not exactly one of ``after``
+            and ``before`` is given.
+        KeyError
+            There is no module of that name.
+        """
+        if (after is None) is (before is None):
+            raise ValueError(f"expected one of after and before, got {after!r} and {before!r}")
+        place = after if before is None else before
+        names = list(self._modules)
+        if place not in names:
+            raise KeyError(f"there is no module {place!r}; there are {', '.join(names)}")
+        self._put_at(names.index(place) + (before is None), name, module)
+
+    def _put_at(self, index: int, name: str, module: torch.nn.Module) -> None:
+        if name in self._modules:
+            raise ValueError(f"there is a module {name!r} already: {', '.join(self._modules)}")
+        parts = list(zip(self._modules, self, strict=True))
+        self._put(dict([*parts[:index], (name, module), *parts[index:]]))
+
+    def _put(self, modules: dict[str, torch.nn.Module]) -> None:
+        """Make these the modules; if they do not fit, the network stays as it is."""
         read, given = _chained(modules)
+        types = _shared_types(modules)
         self._init_irreps(irreps_in=read, irreps_out=given)
+        self._modules.clear()
         for name, module in modules.items():
             self.add_module(name, module)
         self.cutoff = max((getattr(module, "cutoff", 0.0) for module in self), default=0.0)
         self.hops = sum(getattr(module, "hops", 0) for module in self)
-        self.type_names = _shared_types(modules)
+        self.type_names = types
+
+    def __getitem__(self, index: int) -> torch.nn.Module:
+        return list(self)[index]
 
     def __iter__(self) -> Iterator[torch.nn.Module]:
-        return self.children()
+        return iter(list(self._modules.values()))  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return len(self._modules)
