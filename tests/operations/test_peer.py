@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import nablatom
 from nablatom import Labels, TensorBlock, TensorMap, operations
-from peer import here, labels_there, metatensor, there
+from peer import block_there, here, labels_here, labels_there, metatensor, there
 from strategies import labels, maps
 
 pytest.importorskip("metatensor.operations")
@@ -174,3 +174,114 @@ def test_equality(a, b):
     for x, y in ((a, b), (a, a.copy()), (a, other(a))):
         assert operations.equal(x, y) == metatensor.equal(there(x), there(y))
         assert operations.equal_metadata(x, y) == metatensor.equal_metadata(there(x), there(y))
+
+
+def same(ours, theirs):
+    """The same answer, whatever it is: maps, blocks, labels, tables, yes or no, lists of those."""
+    if isinstance(ours, list):
+        return all(same(x, y) for x, y in zip(ours, theirs, strict=True))
+    if isinstance(ours, TensorMap):
+        return operations.equal(ours, here(theirs))
+    if isinstance(ours, TensorBlock):
+        return operations.equal(ours, block_there(theirs, TensorBlock, labels_here))
+    if isinstance(ours, Labels):
+        return ours == labels_here(theirs)
+    return type(ours) is type(theirs) and np.array_equal(ours, theirs)
+
+
+def turned(kit, a):
+    """The last block, its first and last axes in the other order in memory."""
+    block = a.block(len(a) - 1)
+    values = np.asfortranarray(block.values)
+    return kit.TensorBlock(values, block.samples, block.components, block.properties)
+
+
+def atoms(kit):
+    return kit.Labels(["atom"], np.array([[0], [2]], np.int32))
+
+
+ANSWERS = {
+    "block_from_array": lambda kit, a: kit.block_from_array(np.ones((2, 4, 3))),
+    "block_from_array, with names": lambda kit, a: kit.block_from_array(
+        np.ones((2, 4, 3, 5)), ["system", "atom"], ["m"], ["n"]
+    ),
+    "detach": lambda kit, a: kit.detach(a),
+    "empty_like": lambda kit, a: kit.multiply(kit.ones_like(kit.empty_like(a, [])), 2.0),
+    "is_contiguous": lambda kit, a: [
+        bool(kit.is_contiguous(a)),
+        bool(kit.is_contiguous_block(turned(kit, a))),
+    ],
+    "make_contiguous": lambda kit, a: [
+        kit.make_contiguous(a),
+        kit.make_contiguous_block(turned(kit, a)),
+    ],
+    "one_hot": lambda kit, a: kit.one_hot(
+        kit.Labels(["atom", "type"], np.array([[0, 8], [1, 1], [2, 8]], np.int32)),
+        kit.Labels(["type"], np.array([[8], [6], [1]], np.int32)),
+    ),
+    "random_uniform_like": lambda kit, a: kit.equal_metadata(a, kit.random_uniform_like(a)),
+    "requires_grad": lambda kit, a: kit.requires_grad(a, False),
+    "split": lambda kit, a: kit.split(kit.remove_gradients(a), "samples", [atoms(kit), atoms(kit)]),
+    "split, properties": lambda kit, a: kit.split(
+        a, "properties", [kit.Labels(["n"], np.array([[0], [1]], np.int32))]
+    ),
+    "unique_metadata": lambda kit, a: kit.unique_metadata(a, "samples", ["atom"]),
+    "unique_metadata, properties": lambda kit, a: kit.unique_metadata(a, "properties", "l"),
+    "allclose": lambda kit, a: [
+        kit.allclose(a, a),
+        kit.allclose(a, kit.multiply(a, 1 + 1e-9)),
+        kit.allclose(a, kit.multiply(a, 1 + 1e-9), rtol=1e-8),
+    ],
+    "equal_metadata": lambda kit, a: [
+        kit.equal_metadata(a, kit.remove_gradients(a)),
+        kit.equal_metadata(a, kit.rename_dimension(a, "properties", "n", "k"), check=["samples"]),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+@given(tensor=maps(least=1))
+def test_other_answers(name, tensor):
+    ours, theirs = ANSWERS[name](nablatom, tensor), ANSWERS[name](metatensor, there(tensor))
+    assert same(ours, theirs)
+
+
+RAISED = {
+    "allclose_raise": lambda kit, a: kit.allclose_raise(a, kit.add(a, 1.0)),
+    "equal_raise": lambda kit, a: kit.equal_raise(a, kit.add(a, 1.0)),
+    "equal_metadata_raise": lambda kit, a: kit.equal_metadata_raise(
+        a, kit.append_dimension(a, "samples", "which", 4)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RAISED)
+@given(tensor=maps(least=1))
+def test_what_raises_does_so_for_both(name, tensor):
+    with pytest.raises(metatensor.NotEqualError):
+        RAISED[name](metatensor, there(tensor))
+    with pytest.raises(ValueError, match="differ"):
+        RAISED[name](nablatom, tensor)
+
+
+# Compared elsewhere, or on other operands.
+APART = {
+    "dot": "test_dot",
+    "equal": "test_equality",
+    "join": "test_join_of_different_keys",
+    "join_blocks": "test_join_of_different_keys",
+    "lstsq": "test_linear_algebra.py",
+    "slice": "test_slice_samples",
+    "solve": "test_linear_algebra.py",
+}
+
+
+def test_every_operation_of_the_peer_is_compared():
+    """A new version of the peer with another function fails this, and so does a row taken out."""
+    import metatensor.operations as peer
+
+    shared = [name for name in dir(peer) if name in operations.__all__]
+    functions = {getattr(operations, name) for name in shared}
+    rows = {name.split(",")[0] for name in [*ROWS, *PAIRS, *ANSWERS, *RAISED, *APART]}
+    compared = {getattr(operations, name) for name in rows if name != "operators"}
+    assert sorted(function.__name__ for function in functions - compared) == []
