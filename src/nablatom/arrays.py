@@ -97,9 +97,16 @@ def is_array(value: object) -> bool:
 
 def to_numpy(array: Array) -> Array:
     """The same numbers in NumPy, on the CPU; lists and NumPy arrays pass through."""
-    if _is_tensor(array):
-        return array.detach().cpu().resolve_conj().resolve_neg().numpy()
-    return array
+    if not _is_tensor(array):
+        return array
+    on_cpu = array.detach().cpu().resolve_conj().resolve_neg()
+    try:
+        return on_cpu.numpy()
+    except TypeError:
+        raise TypeError(
+            f"NumPy has no {dtype_name(array)}; convert the values first, for example with "
+            ".to(dtype=torch.float32)"
+        ) from None
 
 
 def dtype_name(array: Array) -> str:

@@ -92,6 +92,28 @@ def test_what_metatensor_does_not_have(convert):
         convert(3)
 
 
+@pytest.mark.parametrize("given", [3, None, "a map", [1.0]])
+@pytest.mark.parametrize("library", ["dlpack", "pandas", "xarray"])
+def test_what_is_neither_map_nor_block(library, given):
+    convert = {"pandas": to_pandas, **BACK}[library]
+    with pytest.raises(TypeError, match=f"TensorMap or a TensorBlock, got {type(given).__name__}"):
+        convert(given)
+
+
+@pytest.mark.parametrize("convert", [to_pandas, to_xarray])
+def test_numbers_that_numpy_does_not_have(convert):
+    block = flat(1, library="torch").to(dtype=torch.bfloat16)
+    with pytest.raises(TypeError, match=r"NumPy has no bfloat16; .*\.to\(dtype=torch.float32\)"):
+        convert(block)
+
+
+@pytest.mark.parametrize("thing", [x for x in THINGS if x != "single precision"])
+@pytest.mark.parametrize("library", BACK)
+def test_torch_there_and_back(library, thing):
+    before = THINGS[thing]().to(arrays="torch")
+    equal_raise(BACK[library](before).to(arrays="torch"), before)
+
+
 # -- pandas ----------------------------------------------------------------------------
 
 

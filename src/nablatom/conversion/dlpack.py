@@ -37,6 +37,8 @@ def to_dlpack(tensor: Any, from_dlpack: Callable[[Array], Array]) -> Any:
     if isinstance(tensor, TensorMap):
         blocks = [to_dlpack(block, from_dlpack) for block in tensor]
         return TensorMap.unchecked(tensor.keys, blocks, tensor.info())
+    if not isinstance(tensor, TensorBlock):
+        raise TypeError(f"expected a TensorMap or a TensorBlock, got {type(tensor).__name__}")
     gradients = {name: to_dlpack(gradient, from_dlpack) for name, gradient in tensor.gradients()}
     return TensorBlock.unchecked(
         from_dlpack(tensor.values), tensor.samples, tensor.components, tensor.properties, gradients

@@ -49,6 +49,8 @@ def to_pandas(tensor: TensorMap | TensorBlock) -> Any:
     """
     if isinstance(tensor, TensorBlock):
         return _table(tensor, {})
+    if not isinstance(tensor, TensorMap):
+        raise TypeError(f"expected a TensorMap or a TensorBlock, got {type(tensor).__name__}")
     return {
         tuple(key): _table(block, dict(zip(key.names, key, strict=True)))
         for key, block in tensor.items()

@@ -48,6 +48,8 @@ def to_xarray(tensor: TensorMap | TensorBlock) -> Any:
 
     if isinstance(tensor, TensorBlock):
         return _dataset(tensor)
+    if not isinstance(tensor, TensorMap):
+        raise TypeError(f"expected a TensorMap or a TensorBlock, got {type(tensor).__name__}")
     nodes = {}
     for key, block in tensor.items():
         attributes = dict(zip(key.names, key, strict=True))
