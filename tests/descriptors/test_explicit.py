@@ -25,6 +25,8 @@ from nablatom.descriptors import (
     SortedDistances,
     SphericalBessel,
     SphericalExpansion,
+    SphericalExpansionByPair,
+    Workspace,
     verify_gradients,
 )
 from nablatom.descriptors.harmonics import spherical_harmonics
@@ -63,6 +65,9 @@ PAIRS = {
     "both directions": NeighborList(3.5),
     "one direction": NeighborList(3.5, full_neighbor_list=False),
     "with themselves": NeighborList(3.5, self_pairs=True),
+    "expansion by pair": SphericalExpansionByPair(
+        cutoff=Cutoff(3.5), radial=Gto(1), max_angular=1, center_weight=0.7
+    ),
 }
 
 
@@ -329,6 +334,77 @@ def test_atoms_at_the_same_place_are_refused(name):
     pair = ase.Atoms("Cu2", np.zeros((2, 3)), cell=np.eye(3) * 5, pbc=True)
     with pytest.raises(ValueError, match="at the same"):
         EVERY[name](pair)
+
+
+# -- how it is called ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*EVERY, *PAIRS])
+def test_threads_pieces_and_workspaces_change_nothing(name):
+    calculator = (EVERY | PAIRS)[name]
+    structures = list((CRYSTALS if name in PERIODIC else STRUCTURES).values())
+    structures = [ase.Atoms(), *structures, ase.Atoms()]
+    expected, seen = calculator(structures, ALL), []
+
+    def watched(ranges):
+        seen.extend(ranges)
+        return ranges
+
+    assert_same(calculator(structures, ALL, threads=2), expected)
+    assert_same(calculator(structures, ALL, progress=watched), expected)
+    assert [seen[0][0], seen[-1][1]] == [0, len(structures)]
+    assert [start for start, _ in seen[1:]] == [stop for _, stop in seen[:-1]]
+    assert len(seen) == (1 if name == "composition of systems" else len(structures) - 2)
+    part = {"samples": Labels("system", [[2]])}
+    assert_same(calculator(structures, ALL, **part, threads=2), calculator(structures, ALL, **part))
+    workspace = Workspace()
+    calculator(structures, out=workspace, dtype="float32")
+    again = calculator(structures, ALL, out=workspace)
+    assert_same(again, expected, atol=0)
+    first = again.block_by_id(0).values
+    assert np.shares_memory(first, calculator(structures, out=workspace).block_by_id(0).values)
+
+
+@pytest.mark.parametrize("name", [*EVERY, *PAIRS])
+def test_blocks_stand_in_the_order_of_their_types(name):
+    keys = (EVERY | PAIRS)[name](alloy()).keys
+    spherical = [k for k, n in enumerate(keys.names) if n.startswith("o3_")]
+    types = [k for k, n in enumerate(keys.names) if not n.startswith("o3_")]
+    rows = keys.values[:, types + spherical].tolist()
+    assert rows == sorted(rows)
+
+
+@pytest.mark.parametrize("name", [*EVERY, *PAIRS])
+def test_single_precision_is_double_precision_rounded(name):
+    double, single = ((EVERY | PAIRS)[name](alloy(), ALL, dtype=t) for t in ("float64", np.float32))
+    for a, b in zip(double.blocks(), single.blocks(), strict=True):
+        np.testing.assert_array_equal(a.values.astype(np.float32), b.values)
+        for parameter, gradient in a.gradients():
+            other = b.gradient(parameter).values
+            np.testing.assert_array_equal(gradient.values.astype(np.float32), other)
+
+
+@pytest.mark.parametrize("name", [*EVERY, *PAIRS])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gradients": "strain"}, r"expected a sequence of names, such as \['strain'\]"),
+        ({"dtype": int}, "float64 or float32"),
+        ({"dtype": "decimal"}, "float64 or float32, got decimal"),
+        ({"threads": 0}, "at least one thread"),
+        ({"keys": Labels("m", [[0]])}, "dimension 'm'"),
+        ({"samples": Labels("m", [[0]])}, "dimension 'm'"),
+        ({"properties": Labels("m", [[0]])}, "dimension 'm'"),
+    ],
+)
+def test_wrong_options_are_named(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        (EVERY | PAIRS)[name](alloy(), **options)
+
+
+def test_gradients_asked_for_twice_are_there_once():
+    tensor = PAIRS["both directions"](alloy(), ["strain", "strain"])
+    assert tensor.block_by_id(0).gradients_list() == ["strain"]
 
 
 # -- definitions ---------------------------------------------------------------------------

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import ase
 
-from nablatom.cli.steps import renumbered
 from nablatom.cli.terminal import Terminal
+from nablatom.descriptors.assembly import renumbered
 from nablatom.descriptors.density_calculator import DensityCalculator
-from nablatom.models import Calculator
+from nablatom.descriptors.explicit import Explicit
 from nablatom.tensor import TensorMap
 
 __all__ = ["computed"]
@@ -17,20 +17,17 @@ ATOMS = 256
 
 
 def computed(
-    calculator: Calculator,
+    calculator: DensityCalculator | Explicit,
     frames: Sequence[ase.Atoms],
     gradients: Sequence[str],
     threads: int,
     terminal: Terminal,
 ) -> Iterator[TensorMap]:
     """The descriptor of the structures, in parts whose systems are counted from the first."""
-    for start, stop in terminal.track(_batches(frames), name="descriptor"):
-        some = frames[start:stop]
-        if isinstance(calculator, DensityCalculator):
-            tensor = calculator(some, gradients, threads=threads)
-        else:
-            tensor = calculator(some, gradients=gradients)
-        yield renumbered(tensor, start)
+    whole = isinstance(calculator, Explicit) and not calculator.separable
+    batches = [(0, len(frames))] if whole else _batches(frames)
+    for start, stop in terminal.track(batches, name="descriptor"):
+        yield renumbered(calculator(frames[start:stop], gradients, threads=threads), start)
 
 
 def _batches(frames: Sequence[ase.Atoms]) -> list[tuple[int, int]]:

@@ -40,6 +40,11 @@ class AtomicComposition(Explicit):
 
     per_system: bool = False
 
+    @property
+    def separable(self) -> bool:
+        """Not whole structures: each has a row, be it zero, for what occurs in any other."""
+        return not self.per_system
+
     def tensor(self, frames: Sequence[ase.Atoms], gradients: tuple[str, ...]) -> TensorMap:
         """The composition of some structures."""
         system = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])

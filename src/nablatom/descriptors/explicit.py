@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import ase
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from nablatom.block import TensorBlock
+from nablatom.descriptors.assembly import assembled, placed, ranges, renumbered
 from nablatom.descriptors.neighborhoods import check_finite
+from nablatom.descriptors.storage import Workspace, check_dtype, check_gradients
 from nablatom.labels import Labels, LabelsEntry
 from nablatom.operations import filter_blocks, slice
 from nablatom.systems.structures import read_structures
@@ -26,10 +29,15 @@ __all__ = ["Derivatives", "Explicit", "Structures", "chosen", "frames_of"]
 
 Structure: TypeAlias = ase.Atoms | str | Path | Mapping[str, object]
 Structures: TypeAlias = Structure | Sequence[Structure]
+Ranges: TypeAlias = Sequence[tuple[int, int]]
+Progress: TypeAlias = Callable[[Ranges], Iterable[tuple[int, int]]]
 
 Array = NDArray[np.float64]
 
 PARAMETERS = ("positions", "strain", "cell")
+
+PIECES = 32  # of the structures, for a progress bar
+SHARE = 4  # pieces for each thread, so that none waits long for another
 
 
 class Derivatives(NamedTuple):
@@ -58,7 +66,10 @@ class Explicit(ABC):
         samples: Labels | None = None,
         properties: Labels | None = None,
         keys: Labels | None = None,
-        dtype: str = "float64",
+        out: Workspace | None = None,
+        dtype: DTypeLike = np.float64,
+        threads: int = 1,
+        progress: Progress | None = None,
     ) -> TensorMap:
         """The tensor of these structures.
 
@@ -70,8 +81,14 @@ class Explicit(ABC):
             Any of positions, strain and cell.
         samples, properties, keys
             Labels with some of the dimensions: only what matches an entry is kept.
+        out
+            Memory that the result is put into; overwrites what was there before.
         dtype
             Of values and gradients; the arithmetic is in float64.
+        threads
+            How many work on the structures at the same time.
+        progress
+            Wraps the sequence of the ranges of structures, to watch them being worked off.
 
         Raises
         ------
@@ -79,22 +96,42 @@ class Explicit(ABC):
             There are no atoms, a gradient is unknown, positions or cells are not finite, or
             two atoms are at the same place.
         """
-        unknown = [name for name in gradients if name not in PARAMETERS]
-        if unknown:
-            raise ValueError(
-                f"no gradient with respect to {', '.join(map(repr, unknown))}; "
-                f"choose from {', '.join(PARAMETERS)}"
-            )
+        check_gradients(gradients)
+        dtype = check_dtype(dtype)
+        names = tuple(dict.fromkeys(gradients))
+        frames = self._checked_frames(structures, threads)
+
+        def piece(first: int, last: int) -> TensorMap:
+            tensor = renumbered(self.tensor(frames[first:last], names), first)
+            return chosen(tensor, samples=samples, properties=properties, keys=keys)
+
+        parts = _run(piece, self._pieces(frames, threads, progress), threads, progress)
+        return placed(assembled(parts), dtype, out)
+
+    def _checked_frames(self, structures: Structures, threads: int) -> list[ase.Atoms]:
+        if threads < 1:
+            raise ValueError(f"expected at least one thread, got {threads}")
         frames = frames_of(structures)
         if not any(len(frame) for frame in frames):
             raise ValueError(f"no atoms in {len(frames)} structures: expected at least one")
         for index, frame in enumerate(frames):
             check_finite(index, frame)
-        tensor = self.tensor(frames, tuple(gradients))
-        tensor = chosen(tensor, samples=samples, properties=properties, keys=keys)
-        return tensor if dtype == "float64" else _cast(tensor, dtype)
+        return frames
 
-    def vjp(self, structures: Structures, cotangents: TensorMap) -> Derivatives:
+    def _pieces(
+        self, frames: Sequence[ase.Atoms], threads: int, progress: Progress | None
+    ) -> Ranges:
+        count = max(SHARE * threads if threads > 1 else 1, PIECES if progress else 1)
+        return ranges(frames, count if self.separable else 1)
+
+    @property
+    def separable(self) -> bool:
+        """Whether what is about one structure does not depend on the others beside it."""
+        return True
+
+    def vjp(
+        self, structures: Structures, cotangents: TensorMap, *, threads: int = 1
+    ) -> Derivatives:
         """Derivatives of ``sum cotangents * tensor``, from the stored gradients.
 
         Parameters
@@ -108,7 +145,7 @@ class Explicit(ABC):
             The cotangents are not of the tensor of these structures.
         """
         frames = frames_of(structures)
-        tensor = self(frames, PARAMETERS)
+        tensor = self(frames, PARAMETERS, threads=threads)
         first = _first_atoms(frames)
         total = Derivatives(np.zeros((sum(map(len, frames)), 3)), *np.zeros((2, len(frames), 3, 3)))
         for key, cotangent in cotangents.items():
@@ -125,7 +162,9 @@ class Explicit(ABC):
                 np.add.at(getattr(total, name), rows, pulled)
         return total
 
-    def jvp(self, structures: Structures, tangents: Mapping[str, ArrayLike]) -> TensorMap:
+    def jvp(
+        self, structures: Structures, tangents: Mapping[str, ArrayLike], *, threads: int = 1
+    ) -> TensorMap:
         """How fast the tensor changes when structures change along a direction.
 
         Parameters
@@ -141,7 +180,7 @@ class Explicit(ABC):
         """
         frames = frames_of(structures)
         given = _checked(tangents, frames)
-        tensor = self(frames, tuple(given))
+        tensor = self(frames, tuple(given), threads=threads)
         first = _first_atoms(frames)
         blocks = []
         for block in tensor.blocks():
@@ -266,13 +305,15 @@ def _checked(tangents: Mapping[str, ArrayLike], frames: Sequence[ase.Atoms]) -> 
     return given
 
 
-def _cast(tensor: TensorMap, dtype: str) -> TensorMap:
-    return TensorMap.unchecked(tensor.keys, [_cast_block(b, dtype) for b in tensor.blocks()])
-
-
-def _cast_block(block: TensorBlock, dtype: str) -> TensorBlock:
-    gradients = {name: _cast_block(gradient, dtype) for name, gradient in block.gradients()}
-    values = np.asarray(block.values).astype(dtype)
-    return TensorBlock.unchecked(
-        values, block.samples, block.components, block.properties, gradients
-    )
+def _run(
+    piece: Callable[[int, int], TensorMap],
+    pieces: Ranges,
+    threads: int,
+    progress: Progress | None,
+) -> list[TensorMap]:
+    """Work off all structures, some at a time; the parts in order."""
+    watched = pieces if progress is None else progress(pieces)
+    if threads == 1:
+        return [piece(first, last) for first, last in watched]
+    with ThreadPoolExecutor(threads) as pool:
+        return [part.result() for part in [pool.submit(piece, *one) for one in watched]]

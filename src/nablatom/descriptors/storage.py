@@ -15,7 +15,7 @@ from nablatom.descriptors.neighborhoods import Neighborhoods
 from nablatom.labels import Labels
 from nablatom.systems.pairs import PARAMETERS
 
-__all__ = ["Storage", "Workspace", "check_gradients"]
+__all__ = ["Storage", "Workspace", "check_dtype", "check_gradients"]
 
 Integers = NDArray[np.int64]
 Numbers = NDArray[Any]
@@ -31,14 +31,32 @@ def check_gradients(gradients: Sequence[str]) -> None:
     Raises
     ------
     ValueError
-        There is one.
+        There is one, or there is text where a sequence of names should be.
     """
+    if isinstance(gradients, str):
+        raise ValueError(
+            f"expected a sequence of names, such as [{gradients!r}], got {gradients!r}"
+        )
     unknown = [name for name in gradients if name not in PARAMETERS]
     if unknown:
         raise ValueError(
             f"no gradient with respect to {', '.join(map(repr, unknown))}; "
             f"choose from {', '.join(PARAMETERS)}"
         )
+
+
+def check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    """The dtype of values, which is one of two.
+
+    Raises
+    ------
+    ValueError
+        It is another.
+    """
+    for known in (np.dtype(np.float64), np.dtype(np.float32)):
+        if known == dtype:
+            return known
+    raise ValueError(f"values are float64 or float32, got {dtype}")
 
 
 @dataclass(slots=True)
@@ -169,9 +187,7 @@ class Storage:
         ``widths`` : (groups, parts), the numbers in a row of values.
         """
         check_gradients(gradients)
-        dtype = np.dtype(dtype)
-        if dtype not in (np.dtype(np.float64), np.dtype(np.float32)):
-            raise ValueError(f"values are float64 or float32, got {dtype}")
+        dtype = check_dtype(dtype)
         workspace = Workspace() if workspace is None else workspace
         values = places.samples[..., None] * widths * wanted
         sizes = {
