@@ -5,6 +5,7 @@ from ase.build import bulk
 
 import nablatom.io
 from nablatom import Labels, TensorBlock, TensorMap
+from nablatom.descriptors import SortedDistances
 from nablatom.models import LinearModel
 from nablatom.operations import sum_over_samples
 from nablatom.systems import strained_cells
@@ -190,3 +191,21 @@ def test_a_descriptor_that_nobody_could_load_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match="cannot be saved"):
         LinearModel(model.weights, model.baseline, own).save(tmp_path / "model.mts")
     assert not (tmp_path / "model.mts").exists()
+
+
+def test_atoms_without_neighbors_have_the_energy_of_their_element():
+    """Also where the descriptor has no row for them, or for anyone."""
+    model = random_model(SortedDistances(4.0, 3), alloys())
+    lone, pair = ase.Atoms("Au"), ase.Atoms("AuCu2", [[0, 0, 0], [0, 0, 2.5], [0, 0, 90]])
+    together = model([lone, pair])
+    assert together.block().samples["system"].tolist() == [0, 1]
+    assert together.block().values[0, 0] == model.baseline[79]
+    rest = model([pair[:2]]).block()
+    assert together.block().values[1, 0] == pytest.approx(rest.values[0, 0] + model.baseline[29])
+    forces = together.block().gradient("positions")
+    assert set(forces.samples["system"].tolist()) == {1}
+    alone = model([lone])
+    assert alone.block().values.tolist() == [[model.baseline[79]]]
+    assert alone.block().gradient("strain").values.tolist() == np.zeros((1, 3, 3, 1)).tolist()
+    with pytest.raises(ValueError, match="no weights for center_type Ag"):
+        model([ase.Atoms("Ag")])

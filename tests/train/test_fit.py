@@ -7,6 +7,27 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from nablatom import Labels, TensorBlock, TensorMap
+from nablatom.descriptors import (
+    G2,
+    G4,
+    G5,
+    AtomicComposition,
+    AtomicSymmetryFunctions,
+    Bispectrum,
+    Cutoff,
+    EquivariantPowerSpectrum,
+    Gto,
+    LodeSphericalExpansion,
+    MixedTypes,
+    NeighborList,
+    SmearedPowerLaw,
+    SoapPowerSpectrum,
+    SoapRadialSpectrum,
+    SortedDistances,
+    SphericalExpansion,
+    SphericalExpansionByPair,
+)
+from nablatom.descriptors.scalars import scalars
 from nablatom.models import LinearModel
 from nablatom.systems import label_structures, read_structures, reference_energies, strained_cells
 from nablatom.train import compare, fit_descriptor, fit_linear, split_frames
@@ -15,11 +36,28 @@ from soap import power_spectrum, radial_spectrum
 DATA = Path("../shared/data")
 RADIAL = radial_spectrum(cutoff=4.5, width=1.5, max_radial=3)
 POWER = power_spectrum(cutoff=4.0, width=1.5, max_radial=2, max_angular=1)
+SETTINGS = {"cutoff": Cutoff(4.0, 1.0), "radial": Gto(1), "max_angular": 1}
+DENSITY = SphericalExpansion(**SETTINGS)
+DESCRIPTORS = {
+    "expansion": DENSITY,
+    "by pair": SphericalExpansionByPair(**SETTINGS),
+    "radial": SoapRadialSpectrum(cutoff=Cutoff(4.0, 1.0), radial=Gto(2)),
+    "power": SoapPowerSpectrum(**SETTINGS),
+    "equivariant": EquivariantPowerSpectrum(DENSITY, max_lambda=1),
+    "bispectrum": Bispectrum(DENSITY),
+    "mixed": MixedTypes(DENSITY, (29, 79), [[1.0], [0.4]]),
+    "long range": LodeSphericalExpansion(
+        radial=Gto(1, radius=2.0), density=SmearedPowerLaw(1.0), max_angular=1
+    ),
+    "symmetry functions": AtomicSymmetryFunctions((G2(0.5), G5(0.1), G4(0.05)), Cutoff(4.0, None)),
+    "sorted distances": SortedDistances(4.0, 5),
+    "composition": AtomicComposition(),
+}
 
 
 def known_model(calculator, structures, seed=3):
     random = np.random.default_rng(seed)
-    descriptor = calculator(structures)
+    descriptor = scalars(calculator(structures))
     blocks = [
         TensorBlock(
             random.normal(size=(1, len(b.properties))), Labels.range("energy", 1), [], b.properties
@@ -65,6 +103,53 @@ def test_known_weights_and_baseline_are_recovered(symbols):
     assert_same_weights(fit.model, known, 1e-7)
     assert fit.model.baseline == pytest.approx(known.baseline, abs=1e-7)
     assert fit.loss < 1e-20
+
+
+@pytest.mark.parametrize("name", DESCRIPTORS)
+def test_every_descriptor_can_be_fitted(name, tmp_path):
+    """To labels of a model like it, saved, loaded, and with forces that are differences."""
+    structures = strained_cells(8, "CuAu", seed=2)
+    known = known_model(DESCRIPTORS[name], structures)
+    fit = fit_linear(labelled_by(known, structures), DESCRIPTORS[name], regularisation=1e-14)
+    found, expected = (m(structures).block() for m in (fit.model, known))
+    np.testing.assert_allclose(found.values, expected.values, rtol=1e-4)
+    for one in ("positions", "strain"):
+        numbers = expected.gradient(one).values
+        error = np.abs(found.gradient(one).values - numbers).max(initial=0)
+        assert error <= 1e-3 * np.abs(numbers).max(initial=0)
+    fit.model.save(tmp_path / "model.mts")
+    model = LinearModel.load(tmp_path / "model.mts")
+    assert model.calculator == DESCRIPTORS[name]
+    structure, step = structures[0], 1e-4
+    gradient = model([structure]).block().gradient("positions")
+    row = gradient.samples.position([0, 0, 1])
+    ends = []
+    for sign in (1, -1):
+        moved = structure.copy()
+        moved.positions[1, 0] += sign * step
+        ends.append(model([moved], gradients=()).block().values[0, 0])
+    slope = 0.0 if row is None else gradient.values[row, 0, 0]
+    assert slope == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=1e-5)
+
+
+def test_pairs_and_expansions_make_the_same_model():
+    """The first summed to their atoms are the second."""
+    structures = strained_cells(8, "CuAu", seed=2)
+    two = (fit_linear(structures, DESCRIPTORS[k]) for k in ("expansion", "by pair"))
+    a, b = ([f.loss, *f.model(structures).block().values[:, 0]] for f in two)
+    assert a == pytest.approx(b, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("calculator", "message"),
+    [
+        (NeighborList(3.0), "linear in invariants only.* pair_xyz"),
+        (AtomicComposition(per_system=True), "expected a descriptor of atoms.* got samples system"),
+    ],
+)
+def test_descriptors_without_invariants_of_atoms_are_refused(calculator, message):
+    with pytest.raises(ValueError, match=message):
+        fit_linear(strained_cells(8), calculator)
 
 
 @pytest.mark.parametrize("targets", [("forces",), ("stress",), ("energy",), ("forces", "stress")])

@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import ase
+import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
+from numpy.typing import NDArray
 
 from nablatom.block import TensorBlock
 from nablatom.descriptors.plain import from_plain, to_plain
+from nablatom.descriptors.scalars import scalars
 from nablatom.io import load, save
-from nablatom.operations import dot, sum_over_samples
+from nablatom.labels import Labels
+from nablatom.operations import dot, join_blocks, sort, sum_over_samples
+from nablatom.systems.pairs import PARAMETERS
 from nablatom.tensor import TensorMap
 
 __all__ = ["Calculator", "LinearModel"]
@@ -83,10 +88,44 @@ class LinearModel:
             was not fitted to.
         """
         descriptor = self.calculator(structures, gradients=gradients)
-        return sum_over_samples(self.predict(descriptor), "atom")
+        atoms = self.predict(descriptor) if len(descriptor) else None
+        return sum_over_samples(self.completed(atoms, structures, gradients), "atom")
+
+    def completed(
+        self,
+        energies: TensorMap | None,
+        structures: Sequence[ase.Atoms],
+        gradients: Sequence[str] = ("positions", "strain"),
+    ) -> TensorMap:
+        """Energies of all atoms: some descriptors have no row for those without neighbors.
+
+        Such an atom feels nothing, and has the energy of its element.
+
+        Parameters
+        ----------
+        energies
+            What `predict` gave for these structures; None where there is no row at all.
+        """
+        present = set() if energies is None else _atoms_of(energies.block().samples)
+        numbers = {
+            (s, i): int(z) for s, one in enumerate(structures) for i, z in enumerate(one.numbers)
+        }
+        missing = sorted(numbers.keys() - present)
+        if energies is not None and not missing:
+            return energies
+        for atom in missing:
+            if numbers[atom] not in self.baseline:
+                raise ValueError(self._unknown(["center_type"], (numbers[atom],)))
+        alone = np.array([[self.baseline[numbers[atom]]] for atom in missing])
+        blocks = [_constant(alone, missing, gradients)]
+        if energies is not None:
+            blocks.append(energies.block())
+        return TensorMap(Labels.single(), [sort(join_blocks(blocks, "samples"), "samples")])
 
     def predict(self, descriptor: TensorMap) -> TensorMap:
         """Energies of the atoms of a descriptor, with the gradients that it stores.
+
+        Of a descriptor that turns, the blocks of degree 0 are taken: see `scalars`.
 
         Returns
         -------
@@ -99,6 +138,7 @@ class LinearModel:
         ValueError
             The descriptor has a key or properties that the model has no weights for.
         """
+        descriptor = scalars(descriptor)
         products = dot(descriptor, self._weights_for(descriptor))
         neighbors = [name for name in products.keys.names if name != "center_type"]
         summed = sum_over_samples(products.keys_to_samples(neighbors), neighbors)
@@ -180,3 +220,23 @@ class LinearModel:
         return TensorBlock.unchecked(
             block.values + energy, block.samples, (), block.properties, gradients
         )
+
+
+def _atoms_of(samples: Labels) -> set[tuple[int, int]]:
+    return {(system, atom) for system, atom in samples.values.tolist()}
+
+
+def _constant(
+    energies: NDArray[np.float64], atoms: Sequence[tuple[int, int]], gradients: Sequence[str]
+) -> TensorBlock:
+    """Energies of atoms that nothing changes."""
+    samples = Labels(["system", "atom"], np.array(atoms, np.int32).reshape(-1, 2))
+    properties = Labels.range("energy", 1)
+    block = TensorBlock(energies.reshape(-1, 1), samples, [], properties)
+    for name in gradients:
+        rows = Labels.range("sample", len(samples))
+        if name == "positions":
+            rows = Labels(["sample", "system", "atom"], np.empty((0, 3), np.int32))
+        shape = (len(rows), *(3 for _ in PARAMETERS[name]), 1)
+        block.add_gradient(name, TensorBlock(np.zeros(shape), rows, PARAMETERS[name], properties))
+    return block

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nablatom.block import TensorBlock
+from nablatom.descriptors.scalars import scalars
 from nablatom.labels import Labels
 from nablatom.models.linear import Calculator, LinearModel
 from nablatom.operations import sum_over_samples
@@ -252,7 +253,7 @@ class _Features:
 
 
 def _features(descriptor: TensorMap, structures: Sequence[ase.Atoms]) -> _Features:
-    summed = sum_over_samples(descriptor, "atom")
+    summed = sum_over_samples(scalars(descriptor), "atom")
     blocks: dict[Key, TensorBlock] = {tuple(key): block for key, block in summed.items()}
     return _Features(
         tuple(summed.keys.names),
