@@ -5,14 +5,15 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from nablatom.models.nequip import NequIP
+from nablatom.models.architectures import Storable, architecture_of
 
-__all__ = ["FORMAT", "Card", "card_of"]
+__all__ = ["FORMAT", "Card", "card_of", "dtype_of"]
 
 FORMAT = "nablatom model"
 UNITS = {"energy": "eV", "length": "Å"}
@@ -27,7 +28,7 @@ class Card(BaseModel):
     format, version
         Of the card itself.
     architecture, settings
-        The model and its arguments.
+        The model, and its arguments that are no weights.
     types, cutoff, units
         Element symbols by type, the cutoff in Å, and what energies and lengths are in.
     dtype
@@ -88,14 +89,21 @@ class Card(BaseModel):
                 )
 
 
-def card_of(model: NequIP, training: Mapping[str, Any]) -> Card:
-    """The card of a model, as it is now."""
+def card_of(model: Storable, training: Mapping[str, Any]) -> Card:
+    """The card of a model, as it is now.
+
+    Raises
+    ------
+    TypeError
+        The model is of a kind that cannot be made again.
+    """
+    first = next(chain(model.parameters(), model.buffers()))
     return Card(
         architecture=type(model).__name__,
-        settings=model.settings.model_dump(mode="json"),
+        settings=architecture_of(model).settings(model),
         types=model.type_names,
         cutoff=model.cutoff,
-        dtype=str(model.embedding.dtype).removeprefix("torch."),
+        dtype=str(first.dtype).removeprefix("torch."),
         parameters=sum(p.numel() for p in model.parameters()),
         versions={"python": platform.python_version()} | {k: _version(k) for k in LIBRARIES},
         training=dict(training),

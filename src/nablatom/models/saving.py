@@ -11,19 +11,17 @@ from typing import Any
 import torch
 
 from nablatom.io.atomic import write
+from nablatom.models.architectures import ARCHITECTURES, Storable
 from nablatom.models.card import Card, card_of, dtype_of
-from nablatom.models.nequip import NequIP
-from nablatom.models.nequip_settings import NequIPSettings
 
 __all__ = ["load_card", "load_model", "save_model"]
 
-ARCHITECTURES = {"NequIP": NequIP}
 SUFFIX = ".safetensors"
 CARD, WEIGHTS = "card.json", "weights.safetensors"
 
 
 def save_model(
-    model: NequIP, path: str | Path, *, training: Mapping[str, Any] | None = None
+    model: Storable, path: str | Path, *, training: Mapping[str, Any] | None = None
 ) -> None:
     """Write a model to one file, or to a folder with its card to be read beside it.
 
@@ -31,6 +29,8 @@ def save_model(
 
     Parameters
     ----------
+    model
+        ``NequIP``, or one of the analytic potentials.
     path
         One file if it ends in ``.safetensors``: the card is in its metadata. Otherwise a folder
         of ``card.json`` and ``weights.safetensors``.
@@ -40,7 +40,9 @@ def save_model(
     Raises
     ------
     TypeError
-        The model has no settings to be built from, or the training is nothing for JSON.
+        The model is of another kind, or the training is nothing for JSON.
+    ValueError
+        Its weights are neither in single nor in double precision.
 
     Examples
     --------
@@ -53,13 +55,9 @@ def save_model(
     """
     from safetensors.torch import save
 
-    if type(model).__name__ not in ARCHITECTURES:
-        raise TypeError(
-            f"a {type(model).__name__} cannot be saved; models that can are "
-            f"{', '.join(ARCHITECTURES)} (for a model with outputs around it, save what is inside)"
-        )
     json.dumps(training)  # raises a TypeError that names what JSON has no place for
     card, path = card_of(model, training or {}), Path(path)
+    dtype_of(card)  # raises what would be raised on loading
     tensors = {name: x.detach().contiguous() for name, x in model.state_dict().items()}
     if path.suffix == SUFFIX:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +91,7 @@ def load_card(path: str | Path) -> Card:
     return Card.read(text["card"], path)
 
 
-def load_model(path: str | Path, *, device: str | torch.device = "cpu") -> NequIP:
+def load_model(path: str | Path, *, device: str | torch.device = "cpu") -> Storable:
     """The model in a file or folder that `save_model` wrote, in evaluation mode.
 
     Weights have the precision they were saved in.
@@ -121,11 +119,15 @@ def load_model(path: str | Path, *, device: str | torch.device = "cpu") -> NequI
     return model.to(device).eval()
 
 
-def _built(card: Card, tensors: dict[str, torch.Tensor]) -> NequIP:
+def _built(card: Card, tensors: dict[str, torch.Tensor]) -> Storable:
     """The model of a card, with these weights."""
-    dtype = dtype_of(card)
-    _check_size(card, tensors)
-    model = ARCHITECTURES[card.architecture](**card.settings, dtype=dtype)  # type: ignore[arg-type]
+    dtype, build = dtype_of(card), ARCHITECTURES[card.architecture].build
+    try:
+        model = build(dict(card.settings), tensors, dtype)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"settings and weights make no {card.architecture}: {type(error).__name__}: {error}"
+        ) from error
     for name, own in model.state_dict().items():
         found = tensors.get(name)
         if found is None:
@@ -142,19 +144,6 @@ def _built(card: Card, tensors: dict[str, torch.Tensor]) -> NequIP:
         raise ValueError(f"no place for the weights {', '.join(sorted(left))}")
     model.load_state_dict(tensors)
     return model
-
-
-def _check_size(card: Card, tensors: Mapping[str, torch.Tensor]) -> None:
-    """That a card asks for nothing larger than the weights, before anything of it is made."""
-    settings = NequIPSettings.checked(card.settings)
-    largest = max((size for x in tensors.values() for size in x.shape), default=0)
-    hidden = (*settings.radial_hidden, *settings.readout_hidden)
-    asked = max(*settings.widths, *hidden, settings.type_width, settings.radial_functions)
-    if asked > largest or settings.layers > len(tensors):
-        raise ValueError(
-            f"the card tells of {settings.layers} layers with sizes up to {asked}, but there are "
-            f"{len(tensors)} weights with sizes up to {largest}"
-        )
 
 
 def _tensors(path: Path, card: Card) -> dict[str, torch.Tensor]:

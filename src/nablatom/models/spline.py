@@ -41,6 +41,13 @@ class Splines(torch.nn.Module):
         rows = torch.tensor(np.ascontiguousarray(spline.transpose(2, 1, 0)).reshape(-1, 4))
         self.register_buffer("coefficients", rows)
 
+    @staticmethod
+    def values_of(coefficients: Tensor, tables: int, spacing: float) -> NDArray[np.float64]:
+        """The values that have these coefficients, (tables, knots)."""
+        pieces = coefficients.numpy().reshape(tables, -1, 4)
+        last = np.polynomial.polynomial.polyval(spacing, pieces[:, -1, ::-1].T)
+        return np.concatenate([pieces[:, :, 3], last[:, None]], axis=1)
+
     @property
     def end(self) -> float:
         """The last knot."""
