@@ -1,15 +1,15 @@
 """Kernels: densities, and products of derivatives with directions and cotangents.
 
-A pair adds ``F_ln(r) Y_lm(u)`` to a density; ``G_b = F D_b / r + F' u_b Y`` is the derivative.
-These products need no memory for ``G``. Row ``k`` of ``Y``, ``D``, ``F`` and ``dF`` belongs to
-pair ``p``; a density starts at ``at`` in its array.
+A pair adds ``F_ln(r) Y_lm(u)`` to a density; ``G_b = F ∂_b Y + F' u_b Y`` is the derivative.
+These products need no memory for ``G``. Pair ``begin + k`` is pair ``k`` of the harmonics and
+radial factors (`nablatom.descriptors.kernels_pair.Factors`); a density starts at ``at`` in
+its array.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nablatom.descriptors.kernels_index import Surroundings
-from nablatom.descriptors.kernels_pair import inside
+from nablatom.descriptors.kernels_pair import Factors, harmonic_at, inside, radial_at
 from nablatom.descriptors.lanes import (
     WIDTH,
     broadcast,
@@ -22,21 +22,32 @@ from nablatom.descriptors.lanes import (
     total,
 )
 
-__all__ = ["add_pair", "add_tangent", "pull_back"]
+__all__ = ["add_pairs", "add_tangent", "pull_back"]
 
 Array = NDArray[np.float64]
 
 
 @inside
-def add_pair(density: Array, at: int, angular: int, width: int, Y: Array, F: Array, k: int) -> None:
-    """Add the density of one neighbor."""
-    y, f_row = k * angular * angular, k * angular * width
+def add_pairs(
+    density: Array,
+    at: int,
+    angular: int,
+    width: int,
+    factors: Factors,
+    first: int,
+    last: int,
+) -> None:
+    """Add the density of some neighbors."""
+    waves, radial = factors.harmonics, factors.radial
     for l in range(angular):
-        for n in range(0, width, WIDTH):
-            f, here = load(F, f_row + l * width + n), at + l * l * width + n
-            for m in range(l * l, (l + 1) * (l + 1)):
-                store(density, here, multiply_add(broadcast(Y, y + m), f, load(density, here)))
-                here += width
+        for k in range(first, last):
+            y, f_at = harmonic_at(l, k, waves), radial_at(l, k, radial, width)
+            for n in range(0, width, WIDTH):
+                f, here = load(radial, f_at + n), at + l * l * width + n
+                for m in range(0, (2 * l + 1) * WIDTH, WIDTH):
+                    more = multiply_add(broadcast(waves, y + m), f, load(density, here))
+                    store(density, here, more)
+                    here += width
 
 
 @inside
@@ -45,30 +56,31 @@ def add_tangent(
     at: int,
     angular: int,
     width: int,
-    around: Surroundings,
-    p: int,
     tangents: Array,
-    Y: Array,
-    D: Array,
-    F: Array,
-    dF: Array,
+    p: int,
+    factors: Factors,
     k: int,
 ) -> None:
     """Add ``sum_b t_b G_b``: how the density changes when the pair vector does."""
-    lm = angular * angular
-    y, d, f_row = k * lm, 3 * k * lm, k * angular * width
+    waves, radial = factors.harmonics, factors.radial
     tx, ty, tz = item(tangents, 3 * p), item(tangents, 3 * p + 1), item(tangents, 3 * p + 2)
-    u = item(around.vector, 3 * p) * tx + item(around.vector, 3 * p + 1) * ty
-    u = (u + item(around.vector, 3 * p + 2) * tz) / item(around.distance, p)
+    u = item(factors.direction, 3 * k) * tx + item(factors.direction, 3 * k + 1) * ty
+    u += item(factors.direction, 3 * k + 2) * tz
     for l in range(angular):
+        y, f_at, kind = (
+            harmonic_at(l, k, waves),
+            radial_at(l, k, radial, width),
+            (2 * l + 1) * WIDTH,
+        )
         for n in range(0, width, WIDTH):
-            f, s = load(F, f_row + l * width + n), load(dF, f_row + l * width + n)
-            for m in range(l * l, (l + 1) * (l + 1)):
-                here = at + m * width + n
-                turned = tx * item(D, d + m) + ty * item(D, d + lm + m)
-                turned += tz * item(D, d + 2 * lm + m)
+            f, s = load(radial, f_at + n), load(radial, f_at + width + n)
+            here = at + l * l * width + n
+            for m in range(y, y + kind, WIDTH):
+                turned = tx * item(waves, m + kind) + ty * item(waves, m + 2 * kind)
+                turned += tz * item(waves, m + 3 * kind)
                 g = multiply_add(spread(turned), f, load(density, here))
-                store(density, here, multiply_add(spread(u * item(Y, y + m)), s, g))
+                store(density, here, multiply_add(spread(u * item(waves, m)), s, g))
+                here += width
 
 
 @inside
@@ -78,31 +90,33 @@ def pull_back(
     at: int,
     angular: int,
     width: int,
-    around: Surroundings,
     p: int,
-    Y: Array,
-    D: Array,
-    F: Array,
-    dF: Array,
+    factors: Factors,
     k: int,
 ) -> None:
     """``result_pb = sum_lmn H_lmn G_lmn,b`` for a cotangent ``H`` of the density."""
-    lm = angular * angular
-    y_row, d, f_row = k * lm, 3 * k * lm, k * angular * width
-    x, y, z, along = 0.0, 0.0, 0.0, 0.0
+    none, waves, radial = spread(0.0), factors.harmonics, factors.radial
+    x, y, z, along = none, none, none, none
     for l in range(angular):
-        for m in range(l * l, (l + 1) * (l + 1)):
-            turned, stretched = spread(0.0), spread(0.0)
-            for n in range(0, width, WIDTH):
-                h = load(cotangent, at + m * width + n)
-                turned = multiply_add(h, load(F, f_row + l * width + n), turned)
-                stretched = multiply_add(h, load(dF, f_row + l * width + n), stretched)
-            sum_f, sum_s = total(turned), total(stretched)
-            x += item(D, d + m) * sum_f
-            y += item(D, d + lm + m) * sum_f
-            z += item(D, d + 2 * lm + m) * sum_f
-            along += item(Y, y_row + m) * sum_s
-    along /= item(around.distance, p)
-    put(result, 3 * p, x + item(around.vector, 3 * p) * along)
-    put(result, 3 * p + 1, y + item(around.vector, 3 * p + 1) * along)
-    put(result, 3 * p + 2, z + item(around.vector, 3 * p + 2) * along)
+        y_at, f_at, kind = (
+            harmonic_at(l, k, waves),
+            radial_at(l, k, radial, width),
+            (2 * l + 1) * WIDTH,
+        )
+        for n in range(0, width, WIDTH):
+            value, dx, dy, dz = none, none, none, none
+            here = at + l * l * width + n
+            for m in range(y_at, y_at + kind, WIDTH):
+                h = load(cotangent, here)
+                value = multiply_add(broadcast(waves, m), h, value)
+                dx = multiply_add(broadcast(waves, m + kind), h, dx)
+                dy = multiply_add(broadcast(waves, m + 2 * kind), h, dy)
+                dz = multiply_add(broadcast(waves, m + 3 * kind), h, dz)
+                here += width
+            f, slope = load(radial, f_at + n), load(radial, f_at + width + n)
+            x, y, z = multiply_add(f, dx, x), multiply_add(f, dy, y), multiply_add(f, dz, z)
+            along = multiply_add(slope, value, along)
+    outwards, u = total(along), factors.direction
+    put(result, 3 * p, total(x) + item(u, 3 * k) * outwards)
+    put(result, 3 * p + 1, total(y) + item(u, 3 * k + 1) * outwards)
+    put(result, 3 * p + 2, total(z) + item(u, 3 * k + 2) * outwards)

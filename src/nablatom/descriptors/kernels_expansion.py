@@ -10,15 +10,18 @@ memory ``n`` is padded to whole registers: l starts at ``3 l² width`` there.
 import numpy as np
 from numpy.typing import NDArray
 
-from nablatom.descriptors.kernels_density import add_pair, add_tangent, pull_back
+from nablatom.descriptors.kernels_density import add_pairs, add_tangent, pull_back
 from nablatom.descriptors.kernels_index import Places, Surroundings
 from nablatom.descriptors.kernels_pair import (
     Basis,
+    Factors,
     aligned,
     compiled,
     evaluate,
-    evaluation_scratch,
+    harmonic_at,
     inside,
+    memory_of_pairs,
+    radial_at,
 )
 from nablatom.descriptors.lanes import WIDTH, broadcast, item, load, multiply_add, spread, store
 
@@ -29,7 +32,8 @@ __all__ = [
     "most_pairs",
     "pull_expansion",
     "push_expansion",
-    "single",
+    "rows_alone",
+    "subtract_slopes",
 ]
 
 Array = NDArray[np.float64]
@@ -60,15 +64,14 @@ def expand(
     types = around.segment.shape[1] - 1
     size, width, angular = basis.size, len(basis.center), offsets.shape[3]
     lm = angular * angular
-    most = most_pairs(first, last, around)
-    Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), evaluation_scratch(angular)
-    F, dF = aligned(most, angular * width), aligned(most, angular * width)
+    factors = memory_of_pairs(most_pairs(first, last, around), basis)
     density = aligned(1, lm * width)[0]
     pair, same, own = aligned(3, 3 * lm * width)
     tensor, stretch = aligned(3, 3 * lm * width), aligned(3, 3 * lm * width)
-    in_scratch = 3 * np.arange(angular) ** 2 * width
+    alone = np.empty(len(factors.direction), np.int64)
     for i in range(first, last):
-        c = around.type[i]
+        c, begin = around.type[i], around.segment[i, 0]
+        evaluate(around, begin, around.segment[i, types], basis, factors)
         for a in range(types):
             sample = places.sample[i, a]
             if sample < 0:
@@ -83,46 +86,24 @@ def expand(
                 stretch[:] = 0.0
             starts = offsets[1, c, a]
             direct = wants[0] and not (wants[1] or wants[2]) and size == width and starts.min() >= 0
-            begin, end = around.segment[i, a], around.segment[i, a + 1]
-            evaluate(around, begin, end, basis, Y, D, F, dF, scratch)
-            for p in range(begin, end):
-                add_pair(density, 0, angular, width, Y, F, p - begin)
+            k, end = around.segment[i, a] - begin, around.segment[i, a + 1]
+            add_pairs(density, 0, angular, width, factors, k, end - begin)
+            rows_alone(alone, around, i, a, a, begin, places, direct)
             for l in range(angular if direct else 0):  # one block after the other is far faster
-                for p in range(begin, end):
-                    if single(around, i, p, begin, end):
-                        at = starts[l] + places.row[p, a] * 3 * (2 * l + 1) * width
-                        _differentiate(
-                            positions,
-                            at,
-                            own,
-                            0,
-                            l,
-                            lm,
-                            1.0,
-                            width,
-                            around,
-                            p,
-                            Y,
-                            D,
-                            F,
-                            dF,
-                            p - begin,
-                        )
-            for p in range(begin, end if wants[0] or wants[1] or wants[2] else begin):
-                if direct and single(around, i, p, begin, end):
+                _write_alone(positions, starts[l], alone, own, l, width, factors, k, end - begin)
+            for p in range(begin + k, end if wants[0] or wants[1] or wants[2] else begin + k):
+                if alone[p - begin] >= 0:
                     continue
                 j = around.neighbor[p]
                 moves = 1.0 if j != i else 0.0
-                differentiate(
-                    pair, in_scratch, own, 0, moves, width, around, p, Y, D, F, dF, p - begin
-                )
+                differentiate(pair, own, 0, angular, moves, width, factors, p - begin)
                 if wants[1]:
                     add_outer(tensor, 0, around.vector, p, pair)
                 if wants[2]:
                     add_outer(stretch, 0, around.shift, p, pair)
                 if not wants[0] or j == i:
                     continue
-                if p > begin and around.neighbor[p - 1] == j:
+                if p > begin + k and around.neighbor[p - 1] == j:
                     _add(same, pair)
                 else:
                     same[:] = pair
@@ -142,28 +123,66 @@ def expand(
                     )
 
 
+@compiled
+def rows_alone(
+    alone: Integers,
+    around: Surroundings,
+    i: int,
+    a: int,
+    b: int,
+    begin: int,
+    places: Places,
+    direct: bool,
+) -> None:
+    """Rows of neighbors of type ``a`` that are seen once and are no images of the center, or -1.
+
+    In the blocks of the types ``a`` and ``b``; all of them are -1 unless ``direct``.
+    """
+    first, end = around.segment[i, a], around.segment[i, a + 1]
+    for p in range(first, end):
+        j = around.neighbor[p]
+        before = p > first and around.neighbor[p - 1] == j
+        after = p + 1 < end and around.neighbor[p + 1] == j
+        single = direct and j != i and not (before or after)
+        alone[p - begin] = places.row[p, b] if single else -1
+
+
+@compiled
+def _write_alone(
+    to: Array,
+    start: int,
+    rows: Integers,
+    own: Array,
+    l: int,
+    width: int,
+    factors: Factors,
+    first: int,
+    last: int,
+) -> None:
+    """Derivatives for one l, to the block that starts there, of the pairs that have a row."""
+    size = 3 * (2 * l + 1) * width
+    for k in range(first, last):
+        if rows[k] >= 0:
+            _differentiate(
+                to, start + rows[k] * size, own, l * l * 3 * width, l, 1.0, width, factors, k
+            )
+
+
 @inside
 def differentiate(
     to: Array,
-    starts: Integers,
     own: Array,
     own_start: int,
+    angular: int,
     moves: float,
     width: int,
-    around: Surroundings,
-    p: int,
-    Y: Array,
-    D: Array,
-    F: Array,
-    dF: Array,
+    factors: Factors,
     k: int,
 ) -> None:
-    """``G`` of one pair; the center of it moves the other way."""
-    lm = len(starts) * len(starts)
-    for l in range(len(starts)):
-        _differentiate(
-            to, starts[l], own, own_start, l, lm, moves, width, around, p, Y, D, F, dF, k
-        )
+    """``G`` of one pair, to scratch memory; the center of it moves the other way."""
+    for l in range(angular):
+        at = 3 * l * l * width
+        _differentiate(to, at, own, own_start + at, l, moves, width, factors, k)
 
 
 @inside
@@ -173,33 +192,60 @@ def _differentiate(
     own: Array,
     own_start: int,
     l: int,
-    lm: int,
     moves: float,
     width: int,
-    around: Surroundings,
-    p: int,
-    Y: Array,
-    D: Array,
-    F: Array,
-    dF: Array,
+    factors: Factors,
     k: int,
 ) -> None:
-    none, back, rows = spread(0.0), spread(-moves), 2 * l + 1
-    y, d, f_row = k * lm, 3 * k * lm, k * F.shape[1] + l * width
-    inverse = 1.0 / item(around.distance, p)
+    waves, radial, kind = factors.harmonics, factors.radial, (2 * l + 1) * WIDTH
+    none, back = spread(0.0), spread(-moves)
+    y, f_at = harmonic_at(l, k, waves), radial_at(l, k, radial, width)
     for n in range(0, width, WIDTH):
-        f, slope = load(F, f_row + n), load(dF, f_row + n)
+        f, slope = load(radial, f_at + n), load(radial, f_at + width + n)
         for b in range(3):
-            along = multiply_add(spread(item(around.vector, 3 * p + b) * inverse), slope, none)
-            at = start + b * rows * width + n
-            at_own = own_start + (3 * l * l + b * rows) * width + n
-            for m in range(l * l, l * l + rows):
-                g = multiply_add(broadcast(Y, y + m), along, none)
-                g = multiply_add(broadcast(D, d + b * lm + m), f, g)
-                store(to, at, g)
-                store(own, at_own, multiply_add(back, g, load(own, at_own)))
+            along = multiply_add(broadcast(factors.direction, 3 * k + b), slope, none)
+            turned, at = (b + 1) * kind, b * (2 * l + 1) * width + n
+            for m in range(y, y + kind, WIDTH):
+                g = multiply_add(broadcast(waves, m), along, none)
+                g = multiply_add(broadcast(waves, m + turned), f, g)
+                store(to, start + at, g)
+                store(own, own_start + at, multiply_add(back, g, load(own, own_start + at)))
                 at += width
-                at_own += width
+
+
+@compiled
+def subtract_slopes(
+    own: Array,
+    start: int,
+    angular: int,
+    width: int,
+    around: Surroundings,
+    i: int,
+    begin: int,
+    factors: Factors,
+    first: int,
+    last: int,
+) -> None:
+    """Subtract ``G`` of the pairs of center ``i`` that are no images of it."""
+    waves, radial = factors.harmonics, factors.radial
+    none, minus = spread(0.0), spread(-1.0)
+    for l in range(angular):
+        kind = (2 * l + 1) * WIDTH
+        for k in range(first, last):
+            if around.neighbor[begin + k] == i:
+                continue
+            y, f_at = harmonic_at(l, k, waves), radial_at(l, k, radial, width)
+            for n in range(0, width, WIDTH):
+                f = multiply_add(minus, load(radial, f_at + n), none)
+                slope = multiply_add(minus, load(radial, f_at + width + n), none)
+                at = start + 3 * l * l * width + n
+                for b in range(3):
+                    along = multiply_add(broadcast(factors.direction, 3 * k + b), slope, none)
+                    turned = (b + 1) * kind
+                    for m in range(y, y + kind, WIDTH):
+                        g = multiply_add(broadcast(waves, m), along, load(own, at))
+                        store(own, at, multiply_add(broadcast(waves, m + turned), f, g))
+                        at += width
 
 
 @compiled
@@ -209,15 +255,6 @@ def most_pairs(first: int, last: int, around: Surroundings) -> int:
     for i in range(first, last):
         most = max(most, around.segment[i, -1] - around.segment[i, 0])
     return most
-
-
-@inside
-def single(around: Surroundings, i: int, p: int, begin: int, end: int) -> bool:
-    """Whether the neighbor of a pair is seen only once, and is not an image of the center."""
-    j = around.neighbor[p]
-    before = p > begin and around.neighbor[p - 1] == j
-    after = p + 1 < end and around.neighbor[p + 1] == j
-    return j != i and not (before or after)
 
 
 @inside
@@ -307,21 +344,19 @@ def push_expansion(
     """Write how the values change when pair vectors change by the tangents, (pairs, 3)."""
     size, width, angular = basis.size, len(basis.center), offsets.shape[3]
     lm = angular * angular
-    most = most_pairs(first, last, around)
-    Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), evaluation_scratch(angular)
-    F, dF = aligned(most, angular * width), aligned(most, angular * width)
+    factors = memory_of_pairs(most_pairs(first, last, around), basis)
     density = aligned(1, lm * width)[0]
     for i in range(first, last):
+        begin = around.segment[i, 0]
+        evaluate(around, begin, around.segment[i, -1], basis, factors)
         for a in range(around.segment.shape[1] - 1):
             sample = places.sample[i, a]
             if sample < 0:
                 continue
             density[:] = 0.0
-            begin, end = around.segment[i, a], around.segment[i, a + 1]
-            evaluate(around, begin, end, basis, Y, D, F, dF, scratch)
-            for p in range(begin, end):
+            for p in range(around.segment[i, a], around.segment[i, a + 1]):
                 k = p - begin
-                add_tangent(density, 0, angular, width, around, p, tangents, Y, D, F, dF, k)
+                add_tangent(density, 0, angular, width, tangents, p, factors, k)
             starts = offsets[0, around.type[i], a]
             _write_values(values, starts, sample, density, angular, size, width)
 
@@ -340,21 +375,20 @@ def pull_expansion(
     """Write the derivative of ``sum cotangents * values`` by every pair vector, (pairs, 3)."""
     size, width, angular = basis.size, len(basis.center), offsets.shape[3]
     lm = angular * angular
-    most = most_pairs(first, last, around)
-    Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), evaluation_scratch(angular)
-    F, dF = aligned(most, angular * width), aligned(most, angular * width)
+    factors = memory_of_pairs(most_pairs(first, last, around), basis)
     density = aligned(1, lm * width)[0]
     for i in range(first, last):
+        begin = around.segment[i, 0]
+        evaluate(around, begin, around.segment[i, -1], basis, factors)
         for a in range(around.segment.shape[1] - 1):
             sample = places.sample[i, a]
             if sample < 0:
                 continue
             starts = offsets[0, around.type[i], a]
             _read_values(cotangents, starts, sample, density, angular, size, width)
-            begin, end = around.segment[i, a], around.segment[i, a + 1]
-            evaluate(around, begin, end, basis, Y, D, F, dF, scratch)
-            for p in range(begin, end):
-                pull_back(result, density, 0, angular, width, around, p, Y, D, F, dF, p - begin)
+            for p in range(around.segment[i, a], around.segment[i, a + 1]):
+                k = p - begin
+                pull_back(result, density, 0, angular, width, p, factors, k)
 
 
 @compiled

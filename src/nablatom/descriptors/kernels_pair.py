@@ -12,24 +12,29 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from nablatom.descriptors.lanes import WIDTH, Lanes, item, load, multiply_add, put, spread, store
+from nablatom.descriptors.lanes import WIDTH, item, load, multiply_add, put, spread, store
 
 if TYPE_CHECKING:
     from nablatom.descriptors.kernels_index import Surroundings
 
 __all__ = [
     "Basis",
+    "Factors",
     "aligned",
     "compiled",
     "evaluate",
-    "evaluation_scratch",
+    "harmonic_at",
     "harmonic_factors",
     "inside",
+    "memory_of_pairs",
     "padded",
+    "radial_at",
 ]
 
 Array = NDArray[np.float64]
 Kernel: TypeAlias = Callable[..., Any]
+
+KINDS = 4  # of harmonics: themselves, and their derivatives along three axes
 
 
 def compiled(function: Kernel) -> Kernel:
@@ -84,6 +89,31 @@ class Basis(NamedTuple):
     harmonics: Array
 
 
+class Factors(NamedTuple):
+    """Angular and radial factors of some pairs, which `evaluate` finds.
+
+    What is about one l is together, because kernels work off all pairs for one l before the
+    next.
+
+    Attributes
+    ----------
+    harmonics : (lm, registers * 4 * WIDTH)
+        Those of l begin at row ``l²``, ordered by register of pairs, by kind (``Y`` and the three
+        parts of ``∇Y``), and by m; a lane is a pair.
+    radial : (max_angular + 1, pairs * 2 * padded)
+        ``F_n`` and ``F'_n`` of each pair.
+    direction : (pairs, 3)
+        Unit vectors.
+    scratch
+        Memory that `evaluate` works in.
+    """
+
+    harmonics: Array
+    radial: Array
+    direction: Array
+    scratch: Array
+
+
 def harmonic_factors(max_angular: int) -> Array:
     """Norms and the two factors of the recurrence in l, for each l, m."""
     factors = np.zeros((3, max_angular + 1, max_angular + 1))
@@ -108,83 +138,77 @@ def aligned(rows: int, columns: int) -> Array:
 
 
 @compiled
-def evaluation_scratch(angular: int) -> Array:
-    """Memory that `evaluate` works in."""
-    lm = angular * angular
-    return aligned(1, (lm + 2 * angular + 4 * lm) * WIDTH)[0]
+def memory_of_pairs(pairs: int, basis: Basis) -> Factors:
+    """Memory for the factors of so many pairs."""
+    angular, width = basis.harmonics.shape[1], len(basis.center)
+    registers = (pairs + WIDTH - 1) // WIDTH
+    return Factors(
+        aligned(angular * angular, registers * KINDS * WIDTH),
+        aligned(angular, pairs * 2 * width),
+        np.empty((pairs, 3)),
+        aligned(1, (4 + 2 * angular + angular * angular) * WIDTH)[0],
+    )
+
+
+@inside
+def harmonic_at(l: int, k: int, harmonics: Array) -> int:
+    """Where ``Y_l,-l`` of pair ``k`` is: m is in steps of `WIDTH`, kinds in 2 l + 1 of them."""
+    register = l * l * harmonics.shape[1] + k // WIDTH * (KINDS * (2 * l + 1) * WIDTH)
+    return register + k % WIDTH
+
+
+@inside
+def radial_at(l: int, k: int, radial: Array, width: int) -> int:
+    """Where ``F_ln`` of pair ``k`` are; ``F'_ln`` follow."""
+    return l * radial.shape[1] + k * 2 * width
 
 
 @compiled
-def evaluate(
-    around: "Surroundings",
-    begin: int,
-    end: int,
-    basis: Basis,
-    Y: Array,
-    D: Array,
-    F: Array,
-    dF: Array,
-    scratch: Array,
-) -> None:
-    """Harmonics ``Y_lm``, ``r ∇Y_lm / r``, and radial factors ``F_ln``, ``F'_ln`` of some pairs.
+def evaluate(around: "Surroundings", begin: int, end: int, basis: Basis, factors: Factors) -> None:
+    """Harmonics ``Y_lm`` and ``∇Y_lm``, and radial factors ``F_ln``, ``F'_ln`` of some pairs.
 
-    They become the first rows of ``Y`` (rows, lm), ``D`` (rows, 3, lm), ``F`` and ``dF`` (rows,
-    ln). As many pairs as there are lanes share the arithmetic of the harmonics. Formulas:
-    `nablatom.descriptors.harmonics`.
+    They become the first pairs of the factors. As many pairs as there are lanes share the
+    arithmetic of the harmonics. Formulas: `nablatom.descriptors.harmonics`.
     """
-    size = basis.harmonics.shape[1]
-    lm = size * size
-    out = (lm + 2 * size) * WIDTH  # behind what `_harmonics` works in
+    scratch = factors.scratch
     for start in range(begin, end, WIDTH):
         for lane in range(WIDTH):
             p = min(start + lane, end - 1)
             inverse = 1.0 / item(around.distance, p)
             for axis in range(3):
-                put(scratch, axis * WIDTH + lane, item(around.vector, 3 * p + axis) * inverse)
+                u = item(around.vector, 3 * p + axis) * inverse
+                put(factors.direction, 3 * (p - begin) + axis, u)
+                put(scratch, axis * WIDTH + lane, u)
             put(scratch, 3 * WIDTH + lane, inverse)
-        x, y, z = load(scratch, 0), load(scratch, WIDTH), load(scratch, 2 * WIDTH)
-        _harmonics(x, y, z, load(scratch, 3 * WIDTH), basis.harmonics, scratch, out)
-        for p in range(start, min(start + WIDTH, end)):
-            k, lane = p - begin, p - start
-            for m in range(lm):
-                put(Y, k * lm + m, item(scratch, out + m * WIDTH + lane))
-            for m in range(3 * lm):
-                put(D, 3 * k * lm + m, item(scratch, out + (lm + m) * WIDTH + lane))
+        _harmonics(basis.harmonics, scratch, factors.harmonics, (start - begin) // WIDTH)
     for p in range(begin, end):
         r, factor, slope = item(around.distance, p), item(around.factor, p), item(around.slope, p)
-        _radial(r, factor, slope, basis.table, basis.inverse_spacing, F, dF, p - begin)
+        _radial(r, factor, slope, basis.table, basis.inverse_spacing, factors.radial, p - begin)
 
 
 @inside
-def _harmonics(
-    x: Lanes,
-    y: Lanes,
-    z: Lanes,
-    inverse: Lanes,
-    factors: Array,
-    scratch: Array,
-    out: int,
-) -> None:
-    """``Y`` and the three parts of ``D`` after each other, one lane for each pair."""
-    none, size = spread(0.0), factors.shape[1]
+def _harmonics(norms: Array, scratch: Array, waves: Array, register: int) -> None:
+    """All harmonics of a register of pairs; ``u`` and ``1/r`` are at the start of the scratch."""
+    none, size = spread(0.0), norms.shape[1]
     lm, minus = size * size, spread(-1.0)
-    s, q = size * WIDTH, 2 * size * WIDTH  # after c
-    store(scratch, 0, spread(1.0))
+    x, y, z = load(scratch, 0), load(scratch, WIDTH), load(scratch, 2 * WIDTH)
+    inverse = load(scratch, 3 * WIDTH)
+    c, s, q = 4 * WIDTH, (4 + size) * WIDTH, (4 + 2 * size) * WIDTH
+    store(scratch, c, spread(1.0))
     store(scratch, s, none)
     store(scratch, q, spread(1.0))
     minus_y = multiply_add(minus, y, none)
-    for m in range(1, size):
-        at = m * WIDTH
-        c_below, s_below = load(scratch, at - WIDTH), load(scratch, s + at - WIDTH)
-        store(scratch, at, multiply_add(x, c_below, multiply_add(minus_y, s_below, none)))
+    for at in range(WIDTH, size * WIDTH, WIDTH):
+        c_below, s_below = load(scratch, c + at - WIDTH), load(scratch, s + at - WIDTH)
+        store(scratch, c + at, multiply_add(x, c_below, multiply_add(minus_y, s_below, none)))
         store(scratch, s + at, multiply_add(x, s_below, multiply_add(y, c_below, none)))
     for l in range(1, size):
         row, below = q + l * size * WIDTH, q + (l - 1) * size * WIDTH
         for m in range(l - 1):
             f = l * size + m
-            first = multiply_add(spread(item(factors, lm + f)), z, none)
+            first = multiply_add(spread(item(norms, lm + f)), z, none)
             second = multiply_add(
-                spread(-item(factors, 2 * lm + f)),
+                spread(-item(norms, 2 * lm + f)),
                 load(scratch, below - size * WIDTH + m * WIDTH),
                 none,
             )
@@ -195,37 +219,38 @@ def _harmonics(
         store(scratch, row + l * WIDTH, last)
         store(scratch, row + (l - 1) * WIDTH, multiply_add(z, last, none))
     for l in range(size):
-        row, below, middle = q + l * size * WIDTH, q + (l - 1) * size * WIDTH, l * l + l
+        row, below, kind = q + l * size * WIDTH, q + (l - 1) * size * WIDTH, (2 * l + 1) * WIDTH
+        middle = harmonic_at(l, register * WIDTH, waves) + l * WIDTH
         for m in range(l + 1):
-            n = item(factors, l * size + m)
+            n = item(norms, l * size + m)
             here = multiply_add(spread(n), load(scratch, row + m * WIDTH), none)
             along_z, along_r = none, none
             if m < l:
                 along_z = multiply_add(spread(n * (l + m)), load(scratch, below + m * WIDTH), none)
             if m + 1 < l:
                 along_r = multiply_add(spread(-n), load(scratch, below + (m + 1) * WIDTH), none)
-            c, sine = load(scratch, m * WIDTH), load(scratch, s + m * WIDTH)
+            cosine, sine = load(scratch, c + m * WIDTH), load(scratch, s + m * WIDTH)
             c_slope, s_slope = none, none
             if m:
                 tilt = multiply_add(spread(1.0 * m), here, none)
-                c_slope = multiply_add(tilt, load(scratch, (m - 1) * WIDTH), none)
+                c_slope = multiply_add(tilt, load(scratch, c + (m - 1) * WIDTH), none)
                 s_slope = multiply_add(tilt, load(scratch, s + (m - 1) * WIDTH), none)
             # d/dx and d/dy of here * c_m are m here c_(m-1) and -m here s_(m-1), besides along_r
             for sign in range(1 if m == 0 else 2):
-                wave, at = c, out + (middle + m) * WIDTH
+                wave, at = cosine, middle + m * WIDTH
                 dx, dy = c_slope, multiply_add(minus, s_slope, none)
                 if sign:
-                    wave, at = sine, out + (middle - m) * WIDTH
+                    wave, at = sine, middle - m * WIDTH
                     dx, dy = s_slope, c_slope
                 value, sideways = multiply_add(here, wave, none), multiply_add(along_r, wave, none)
-                radial = multiply_add(spread(-1.0 * l), value, none)
-                dx = multiply_add(radial, x, multiply_add(sideways, x, dx))
-                dy = multiply_add(radial, y, multiply_add(sideways, y, dy))
-                dz = multiply_add(radial, z, multiply_add(along_z, wave, none))
-                store(scratch, at, value)
-                store(scratch, at + lm * WIDTH, multiply_add(dx, inverse, none))
-                store(scratch, at + 2 * lm * WIDTH, multiply_add(dy, inverse, none))
-                store(scratch, at + 3 * lm * WIDTH, multiply_add(dz, inverse, none))
+                outwards = multiply_add(spread(-1.0 * l), value, none)
+                dx = multiply_add(outwards, x, multiply_add(sideways, x, dx))
+                dy = multiply_add(outwards, y, multiply_add(sideways, y, dy))
+                dz = multiply_add(outwards, z, multiply_add(along_z, wave, none))
+                store(waves, at, value)
+                store(waves, at + kind, multiply_add(dx, inverse, none))
+                store(waves, at + 2 * kind, multiply_add(dy, inverse, none))
+                store(waves, at + 3 * kind, multiply_add(dz, inverse, none))
 
 
 @inside
@@ -235,9 +260,8 @@ def _radial(
     slope: float,
     table: Array,
     inverse_spacing: float,
-    F: Array,
-    dF: Array,
-    row: int,
+    radial: Array,
+    pair: int,
 ) -> None:
     """Quintic Hermite interpolation, times the cutoff."""
     u = r * inverse_spacing
@@ -255,6 +279,7 @@ def _radial(
     db2 = 0.5 * u2 * (3 - 8 * u + 5 * u2) * inverse_spacing
     none, keeps, tilts = spread(0.0), spread(factor), spread(slope)
     count = table.shape[2]
+    width = count // len(radial)
     at_left = knot * 3 * count
     at_right = at_left + 3 * count
     for k in range(0, count, WIDTH):
@@ -281,5 +306,7 @@ def _radial(
             multiply_add(spread(b2), other, value),
             multiply_add(spread(db2), other, change),
         )
-        store(F, row * count + k, multiply_add(keeps, value, none))
-        store(dF, row * count + k, multiply_add(keeps, change, multiply_add(tilts, value, none)))
+        l = k // width
+        at = radial_at(l, pair, radial, width) + k - l * width
+        store(radial, at, multiply_add(keeps, value, none))
+        store(radial, at + width, multiply_add(keeps, change, multiply_add(tilts, value, none)))

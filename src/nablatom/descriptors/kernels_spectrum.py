@@ -13,16 +13,25 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nablatom.descriptors.kernels_density import add_pair, add_tangent, pull_back
-from nablatom.descriptors.kernels_expansion import add_outer, differentiate, most_pairs
+from nablatom.descriptors.kernels_density import add_pairs, add_tangent, pull_back
+from nablatom.descriptors.kernels_expansion import (
+    add_outer,
+    differentiate,
+    most_pairs,
+    rows_alone,
+    subtract_slopes,
+)
 from nablatom.descriptors.kernels_index import Places, Surroundings
 from nablatom.descriptors.kernels_pair import (
     Basis,
+    Factors,
     aligned,
     compiled,
     evaluate,
-    evaluation_scratch,
+    harmonic_at,
     inside,
+    memory_of_pairs,
+    radial_at,
 )
 from nablatom.descriptors.lanes import (
     WIDTH,
@@ -88,16 +97,15 @@ def spectrum(
     types = around.segment.shape[1] - 1
     size, width, angular = basis.size, len(basis.center), basis.harmonics.shape[1]
     lm, numbers = angular * angular, angular * size * width
-    most = most_pairs(first, last, around)
-    Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), evaluation_scratch(angular)
-    F, dF = aligned(most, angular * width), aligned(most, angular * width)
+    factors = memory_of_pairs(most_pairs(first, last, around), basis)
     density = aligned(types, lm * width)
     own, pair = aligned(types, 3 * lm * width), aligned(1, 3 * lm * width)[0]
     tensor, stretch = aligned(3 * types, 3 * lm * width), aligned(3 * types, 3 * lm * width)
-    factors, waves = aligned(4, angular * width), aligned(1, angular * width)[0]
+    contracted = aligned(len(factors.direction), 4 * angular * width)
+    along, alone = aligned(1, angular * width)[0], np.empty(len(contracted), np.int64)
     row, row_same = aligned(3, numbers).reshape(-1), aligned(3, numbers).reshape(-1)
-    kappa, in_scratch = np.empty(angular), 3 * np.arange(angular) ** 2 * width
-    any_gradient = wants[0] or wants[1] or wants[2]
+    kappa = np.empty(angular)
+    deforms = wants[1] or wants[2]
     for i in range(first, last):
         c, begin = around.type[i], around.segment[i, 0]
         density[:] = 0.0
@@ -107,17 +115,28 @@ def spectrum(
         if wants[2]:
             stretch[:] = 0.0
         density[c, :width] = basis.center
-        evaluate(around, begin, around.segment[i, types], basis, Y, D, F, dF, scratch)
+        evaluate(around, begin, around.segment[i, types], basis, factors)
         for a in range(types):
-            for p in range(around.segment[i, a], around.segment[i, a + 1]):
-                k = p - begin
-                add_pair(density, a * lm * width, angular, width, Y, F, k)
-                if not any_gradient:
-                    continue
-                moves = 1.0 if around.neighbor[p] != i else 0.0
-                differentiate(
-                    pair, in_scratch, own, a * len(pair), moves, width, around, p, Y, D, F, dF, k
+            first_pair, end = around.segment[i, a], around.segment[i, a + 1]
+            at = a * lm * width
+            add_pairs(density, at, angular, width, factors, first_pair - begin, end - begin)
+            if wants[0] and not deforms:
+                subtract_slopes(
+                    own,
+                    3 * at,
+                    angular,
+                    width,
+                    around,
+                    i,
+                    begin,
+                    factors,
+                    first_pair - begin,
+                    end - begin,
                 )
+            for p in range(first_pair, end if deforms else first_pair):
+                at, k = a * len(pair), p - begin
+                moves = 1.0 if around.neighbor[p] != i else 0.0
+                differentiate(pair, own, at, angular, moves, width, factors, k)
                 if wants[1]:
                     add_outer(tensor, 3 * a * len(pair), around.vector, p, pair)
                 if wants[2]:
@@ -151,48 +170,39 @@ def spectrum(
                     _put(positions, at, row, 3, numbers, index, weights, choice.whole)
                     for mine in range(1 if a == b else 2):
                         t, other = (a, b) if mine == 0 else (b, a)
-                        end = around.segment[i, t + 1]
-                        for p in range(around.segment[i, t], end):
+                        k, end = around.segment[i, t] - begin, around.segment[i, t + 1]
+                        _contract(contracted, kappa, density[other], factors, k, end - begin, width)
+                        rows_alone(alone, around, i, t, other, begin, places, choice.whole)
+                        _write_alone(
+                            positions,
+                            row_at,
+                            alone,
+                            a == b,
+                            mine == 0,
+                            contracted,
+                            along,
+                            factors,
+                            k,
+                            end - begin,
+                            size,
+                            width,
+                        )
+                        for p in range(begin + k, end):
                             j = around.neighbor[p]
-                            if j == i:
+                            if j == i or alone[p - begin] >= 0:
                                 continue
-                            k = p - begin
                             again = p > around.segment[i, t] and around.neighbor[p - 1] == j
                             more = p + 1 < end and around.neighbor[p + 1] == j
                             at = row_at + places.row[p, other] * 3 * len(index)
-                            _contract(
-                                factors, kappa, density, other * lm * width, Y, D, k, angular, width
-                            )
-                            if choice.whole and not (again or more):
-                                _outer(
-                                    positions,
-                                    at,
-                                    a == b,
-                                    mine == 0,
-                                    factors,
-                                    waves,
-                                    around,
-                                    p,
-                                    F,
-                                    dF,
-                                    k,
-                                    angular,
-                                    size,
-                                    width,
-                                )
-                                continue
                             _outer(
                                 row,
                                 0,
                                 a == b,
                                 mine == 0,
+                                contracted,
+                                along,
                                 factors,
-                                waves,
-                                around,
-                                p,
-                                F,
-                                dF,
-                                k,
+                                p - begin,
                                 angular,
                                 size,
                                 width,
@@ -245,11 +255,12 @@ def spectrum(
                         if j == i:
                             continue
                         at = row_at + places.row[p, a] * 3 * len(choice.radial)
-                        along = Y[k, 0] / around.distance[p]
+                        y = item(factors.harmonics, harmonic_at(0, k, factors.harmonics))
+                        slope = radial_at(0, k, factors.radial, width) + width
                         for d in range(3):
-                            u = along * around.vector[p, d]
+                            u = y * factors.direction[k, d]
                             for n in range(len(choice.radial)):
-                                g_n = u * dF[k, choice.radial[n]]
+                                g_n = u * item(factors.radial, slope + choice.radial[n])
                                 if j == before:
                                     positions[at] += g_n
                                 else:
@@ -334,36 +345,53 @@ def _own_rows(
         _add_products(row, at, kappa, density[a], 1, 0, own[b], 3, e, size, width)
 
 
-@inside
+@compiled
 def _contract(
-    factors: Array,
-    kappa: Array,
-    density: Array,
+    to: Array, kappa: Array, density: Array, factors: Factors, first: int, last: int, width: int
+) -> None:
+    """``V``, then ``W`` for each axis, of some pairs."""
+    none, waves, numbers = spread(0.0), factors.harmonics, len(kappa) * width
+    for l in range(len(kappa)):
+        factor, kind = broadcast(kappa, l), (2 * l + 1) * WIDTH
+        for k in range(first, last):
+            y = harmonic_at(l, k, waves)
+            for n in range(0, width, WIDTH):
+                v, dx, dy, dz = none, none, none, none
+                here, at = l * l * width + n, 4 * k * numbers + l * width + n
+                for m in range(y, y + kind, WIDTH):
+                    c = load(density, here)
+                    v = multiply_add(broadcast(waves, m), c, v)
+                    dx = multiply_add(broadcast(waves, m + kind), c, dx)
+                    dy = multiply_add(broadcast(waves, m + 2 * kind), c, dy)
+                    dz = multiply_add(broadcast(waves, m + 3 * kind), c, dz)
+                    here += width
+                store(to, at, multiply_add(factor, v, none))
+                store(to, at + numbers, multiply_add(factor, dx, none))
+                store(to, at + 2 * numbers, multiply_add(factor, dy, none))
+                store(to, at + 3 * numbers, multiply_add(factor, dz, none))
+
+
+@compiled
+def _write_alone(
+    to: Array,
     start: int,
-    Y: Array,
-    D: Array,
-    k: int,
-    angular: int,
+    rows: Integers,
+    both: bool,
+    front: bool,
+    contracted: Array,
+    along: Array,
+    factors: Factors,
+    first: int,
+    last: int,
+    size: int,
     width: int,
 ) -> None:
-    """``V``, then ``W`` for each axis."""
-    none, lm, numbers = spread(0.0), angular * angular, angular * width
-    y_row, d = k * lm, 3 * k * lm
-    for l in range(angular):
-        factor = broadcast(kappa, l)
-        for n in range(0, width, WIDTH):
-            v, x, y, z = none, none, none, none
-            for m in range(l * l, (l + 1) * (l + 1)):
-                c = load(density, start + m * width + n)
-                v = multiply_add(broadcast(Y, y_row + m), c, v)
-                x = multiply_add(broadcast(D, d + m), c, x)
-                y = multiply_add(broadcast(D, d + lm + m), c, y)
-                z = multiply_add(broadcast(D, d + 2 * lm + m), c, z)
-            at = l * width + n
-            store(factors, at, multiply_add(factor, v, none))
-            store(factors, numbers + at, multiply_add(factor, x, none))
-            store(factors, 2 * numbers + at, multiply_add(factor, y, none))
-            store(factors, 3 * numbers + at, multiply_add(factor, z, none))
+    """Derivatives of the pairs that have a row, to the block that starts there."""
+    angular = len(factors.radial)
+    for k in range(first, last):
+        if rows[k] >= 0:
+            at = start + rows[k] * 3 * angular * size * width
+            _outer(to, at, both, front, contracted, along, factors, k, angular, size, width)
 
 
 @inside
@@ -372,41 +400,39 @@ def _outer(
     at: int,
     both: bool,
     front: bool,
-    factors: Array,
-    waves: Array,
-    around: Surroundings,
-    p: int,
-    F: Array,
-    dF: Array,
+    contracted: Array,
+    along: Array,
+    factors: Factors,
     k: int,
     angular: int,
     size: int,
     width: int,
 ) -> None:
     """``F W + F' u V``, transposed unless in ``front``, or the sum of ``both``."""
-    none, numbers = spread(0.0), angular * width
-    inverse, f_row = 1.0 / item(around.distance, p), k * numbers
+    none, radial, numbers = spread(0.0), factors.radial, angular * width
     for d in range(3):
-        u, W = spread(item(around.vector, 3 * p + d) * inverse), (1 + d) * numbers
+        u, V = broadcast(factors.direction, 3 * k + d), 4 * k * numbers
         for q in range(0, numbers, WIDTH):
-            store(waves, q, multiply_add(u, load(factors, q), none))  # u V
+            store(along, q, multiply_add(u, load(contracted, V + q), none))  # u V
         for l in range(angular):
+            f, W = radial_at(l, k, radial, width), V + ((1 + d) * angular + l) * width
+            uV = l * width
             for other in range(0, width, WIDTH):
-                q, row = l * width + other, at + (d * angular + l) * size * width + other
-                W_q, uV_q = load(factors, W + q), load(waves, q)
-                F_q, dF_q = load(F, f_row + q), load(dF, f_row + q)
-                for n in range(l * width, l * width + size):
+                row = at + (d * angular + l) * size * width + other
+                W_q, uV_q = load(contracted, W + other), load(along, uV + other)
+                F_q, dF_q = load(radial, f + other), load(radial, f + width + other)
+                for n in range(size):
                     if both:
-                        sum = multiply_add(broadcast(F, f_row + n), W_q, none)
-                        sum = multiply_add(broadcast(dF, f_row + n), uV_q, sum)
-                        sum = multiply_add(broadcast(factors, W + n), F_q, sum)
-                        sum = multiply_add(broadcast(waves, n), dF_q, sum)
+                        sum = multiply_add(broadcast(radial, f + n), W_q, none)
+                        sum = multiply_add(broadcast(radial, f + width + n), uV_q, sum)
+                        sum = multiply_add(broadcast(contracted, W + n), F_q, sum)
+                        sum = multiply_add(broadcast(along, uV + n), dF_q, sum)
                     elif front:
-                        sum = multiply_add(broadcast(F, f_row + n), W_q, none)
-                        sum = multiply_add(broadcast(dF, f_row + n), uV_q, sum)
+                        sum = multiply_add(broadcast(radial, f + n), W_q, none)
+                        sum = multiply_add(broadcast(radial, f + width + n), uV_q, sum)
                     else:
-                        sum = multiply_add(broadcast(factors, W + n), F_q, none)
-                        sum = multiply_add(broadcast(waves, n), dF_q, sum)
+                        sum = multiply_add(broadcast(contracted, W + n), F_q, none)
+                        sum = multiply_add(broadcast(along, uV + n), dF_q, sum)
                     store(to, row, sum)
                     row += width
 
@@ -462,9 +488,7 @@ def push_spectrum(
     types = around.segment.shape[1] - 1
     size, width, angular = basis.size, len(basis.center), basis.harmonics.shape[1]
     lm, numbers = angular * angular, angular * size * width
-    most = most_pairs(first, last, around)
-    Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), evaluation_scratch(angular)
-    F, dF = aligned(most, angular * width), aligned(most, angular * width)
+    factors = memory_of_pairs(most_pairs(first, last, around), basis)
     density, change = aligned(types, lm * width), aligned(types, lm * width)
     row, kappa = aligned(1, numbers)[0], np.empty(angular)
     for i in range(first, last):
@@ -472,12 +496,14 @@ def push_spectrum(
         density[:] = 0.0
         change[:] = 0.0
         density[c, :width] = basis.center
-        evaluate(around, begin, around.segment[i, types], basis, Y, D, F, dF, scratch)
+        evaluate(around, begin, around.segment[i, types], basis, factors)
         for a in range(types):
-            for p in range(around.segment[i, a], around.segment[i, a + 1]):
-                at, k = a * lm * width, p - begin
-                add_pair(density, at, angular, width, Y, F, k)
-                add_tangent(change, at, angular, width, around, p, tangents, Y, D, F, dF, k)
+            at, end = a * lm * width, around.segment[i, a + 1]
+            first_pair = around.segment[i, a]
+            add_pairs(density, at, angular, width, factors, first_pair - begin, end - begin)
+            for p in range(first_pair, end):
+                k = p - begin
+                add_tangent(change, at, angular, width, tangents, p, factors, k)
         for g in range(len(places.groups)):
             sample = places.sample[i, g]
             if sample < 0:
@@ -514,9 +540,7 @@ def pull_spectrum(
     types = around.segment.shape[1] - 1
     size, width, angular = basis.size, len(basis.center), basis.harmonics.shape[1]
     lm, numbers = angular * angular, angular * size * width
-    most = most_pairs(first, last, around)
-    Y, D, scratch = np.empty((most, lm)), np.empty((most, 3, lm)), evaluation_scratch(angular)
-    F, dF = aligned(most, angular * width), aligned(most, angular * width)
+    factors = memory_of_pairs(most_pairs(first, last, around), basis)
     density, back = aligned(types, lm * width), aligned(types, lm * width)
     row, kappa = aligned(1, numbers)[0], np.empty(angular)
     for i in range(first, last):
@@ -524,11 +548,10 @@ def pull_spectrum(
         density[:] = 0.0
         back[:] = 0.0
         density[c, :width] = basis.center
-        evaluate(around, begin, around.segment[i, types], basis, Y, D, F, dF, scratch)
+        evaluate(around, begin, around.segment[i, types], basis, factors)
         for a in range(types):
-            for p in range(around.segment[i, a], around.segment[i, a + 1]):
-                k = p - begin
-                add_pair(density, a * lm * width, angular, width, Y, F, k)
+            at, k, end = a * lm * width, around.segment[i, a] - begin, around.segment[i, a + 1]
+            add_pairs(density, at, angular, width, factors, k, end - begin)
         for g in range(len(places.groups)):
             sample = places.sample[i, g]
             if sample < 0:
@@ -552,7 +575,7 @@ def pull_spectrum(
         for a in range(types):
             for p in range(around.segment[i, a], around.segment[i, a + 1]):
                 k, at = p - begin, a * lm * width
-                pull_back(result, back, at, angular, width, around, p, Y, D, F, dF, k)
+                pull_back(result, back, at, angular, width, p, factors, k)
 
 
 @compiled
