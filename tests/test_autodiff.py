@@ -184,7 +184,67 @@ def test_attach_says_what_does_not_fit(given, error, message):
         attach(stored, **given)
 
 
+def model(data):
+    """What models return: everything that came, and quantities of atoms and of frames."""
+    atomic = features(data)
+    return {**data, "atomic_energy": atomic[:, :1], "total_energy": atomic[:, :1].sum(0)[None]}
+
+
+def test_quantities_of_models_are_named():
+    energy = Labels.range("energy", 1)
+    options = {"wrt": ["positions", "strain"], "properties": energy}
+    atomic = record(model, systems(), of="atomic_energy", **options)
+    assert allclose(atomic, record(lambda data: features(data)[:, :1], systems(), **options))
+    total = record(model, systems(), of="total_energy", **options)
+    assert total.sample_names == ["system"]
+    assert allclose(total, sum_over_samples(atomic, "atom"))
+
+
+def test_systems_of_one_atom_are_like_the_others():
+    one = {"pos": torch.rand(1, 3).double(), "cell": 4 * torch.eye(3).double()}
+    for data in ([one, *systems()], [*systems(), one]):
+        atomic = record(model, data, of="atomic_energy")
+        assert atomic.sample_names == ["system", "atom"]
+        assert len(atomic.block().samples) == 9
+        assert record(model, data, of="total_energy").block().samples.names == ["system"]
+
+
+def test_energies_of_a_model():
+    """Partial forces sum to the forces, which are those of a pair potential."""
+    pytest.importorskip("e3nn")
+    from ase.build import molecule
+
+    from nablatom.models import AtomicDataDict, LennardJones
+
+    potential = LennardJones(["H", "O"], [0.1, 0.2], [1.0, 2.0], cutoff=4.0)
+    data = AtomicDataDict.from_ase(molecule("H2O", vacuum=3.0), 4.0, ["H", "O"])
+    atomic = record(potential, [data], of="atomic_energy", wrt="positions")
+    total = record(potential, [data], of="total_energy", wrt="positions")
+    assert allclose(sum_over_samples(atomic, "atom"), total)
+    pos = data["pos"].clone().requires_grad_()
+    energy = potential({**data, "pos": pos})["total_energy"].sum()
+    slope = torch.autograd.grad(energy, pos)[0]
+    torch.testing.assert_close(total.block().gradient("positions").values[:, :, 0], slope)
+
+
+def test_record_says_which_quantities_there_are():
+    with pytest.raises(TypeError, match="got dict; say which of its entries with of"):
+        record(model, systems())
+    with pytest.raises(KeyError, match=r"no 'energy' in what .* atomic_energy, total_energy"):
+        record(model, systems(), of="energy")
+    with pytest.raises(TypeError, match=r"of='energy' names an entry .* returns Tensor"):
+        record(features, systems(), of="energy")
+    with pytest.raises(TypeError, match="must return a tensor, got float"):
+        record(lambda data: 1.0, systems())
+
+
 def test_record_says_what_does_not_fit():
+    with pytest.raises(ValueError, match="there are no systems"):
+        record(features, [])
+    with pytest.raises(ValueError, match="each of the 3 atoms of system 0, got 2"):
+        record(lambda data: data["pos"][:2], systems())
+    with pytest.raises(TypeError, match="a name or several of them, got 3"):
+        record(features, systems(), wrt=3)
     with pytest.raises(ValueError, match="no derivative with respect to 'velocities'"):
         record(features, systems(), wrt=["velocities"])
     with pytest.raises(ValueError, match="system 0 has no cell"):

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from nablatom.block import TensorBlock
-from nablatom.labels import Labels, Rows
+from nablatom.labels import Labels, Rows, listed_names
 from nablatom.tensor import TensorMap
 
 __all__ = ["attach", "record"]
@@ -189,6 +189,7 @@ class _FirstDerivative(torch.autograd.Function):
 # -- autograd → stored -------------------------------------------------------------------
 
 Data = Mapping[str, torch.Tensor]
+Quantity = Callable[[Data], torch.Tensor]
 
 _OWN = {
     "positions": [Labels.range("xyz", 3)],
@@ -198,10 +199,11 @@ _OWN = {
 
 
 def record(
-    function: Callable[[dict[str, torch.Tensor]], torch.Tensor],
+    function: Callable[[dict[str, torch.Tensor]], Any],
     systems: Sequence[Data],
     *,
-    wrt: Sequence[str] = ("positions",),
+    of: str | None = None,
+    wrt: str | Sequence[str] = ("positions",),
     properties: Labels | None = None,
 ) -> TensorMap:
     """What a torch function gives for each system, with its autograd derivatives stored.
@@ -210,10 +212,14 @@ def record(
     ----------
     function
         Takes one system, as a dictionary, and returns its quantities: (atoms, properties) for
-        a quantity of each atom, or (properties,) for one of the whole system.
+        a quantity of each atom, or (properties,) for one of the whole system; or a dictionary
+        of them, as models do.
     systems
         Dictionaries with ``pos`` (atoms, 3) and, where there is one, ``cell`` (3, 3), rows
         being the cell vectors. They are not changed.
+    of
+        The name of the quantity, such as ``atomic_energy``, where the function returns a
+        dictionary. One row for several atoms is a quantity of the whole system.
     wrt
         Any of ``positions``, ``strain`` and ``cell``.
     properties
@@ -227,9 +233,13 @@ def record(
 
     Raises
     ------
+    TypeError
+        If the function returns a dictionary and ``of`` does not say what is meant, or no tensor.
+    KeyError
+        If there is no quantity of the name ``of``.
     ValueError
-        If a parameter is unknown, if a system has no cell to differentiate by, or if the
-        function returns other shapes for different systems.
+        If a parameter is unknown, if there are no systems, if one has no cell to differentiate
+        by, or if the function returns other shapes for different systems.
 
     Examples
     --------
@@ -240,12 +250,18 @@ def record(
     tensor([[ 0.,  0., -3.],
             [ 0.,  0.,  3.]])
     """
+    wrt = listed_names(wrt)
     for name in wrt:
         if name not in _OWN:
             raise ValueError(
                 f"no derivative with respect to {name!r}: choose from {', '.join(_OWN)}"
             )
-    recorded = [_recorded(function, data, wrt, i) for i, data in enumerate(systems)]
+    if not len(systems):
+        raise ValueError(
+            "there are no systems to record: the labels of the result would be unknown"
+        )
+    quantity = _quantity(function, of, systems)
+    recorded = [_recorded(quantity, data, wrt, i) for i, data in enumerate(systems)]
     shapes = {(values.ndim, values.shape[-1]) for values, _ in recorded}
     if len(shapes) != 1:
         raise ValueError(f"the function must return the same kind of values, got {sorted(shapes)}")
@@ -262,8 +278,42 @@ def record(
     return TensorMap(Labels.single(), [block])
 
 
+def _quantity(function: Callable[..., Any], of: str | None, systems: Sequence[Data]) -> Quantity:
+    """What the function returns, or the part of it that is meant."""
+    if of is None:
+        return lambda data: _tensor(function(data))
+
+    def named(data: Data) -> torch.Tensor:
+        return _tensor(_named(function(data), of))
+
+    several = next((data for data in systems if len(data["pos"]) > 1), None)
+    if several is None or (values := named(several)).ndim != 2 or len(values) > 1:
+        return named
+    return lambda data: named(data)[0]  # (frames, properties), as the energies of models
+
+
+def _tensor(returned: object) -> torch.Tensor:
+    if not isinstance(returned, torch.Tensor):
+        raise TypeError(
+            f"the function must return a tensor, got {type(returned).__name__}"
+            + ("; say which of its entries with of" if isinstance(returned, Mapping) else "")
+        )
+    return returned
+
+
+def _named(returned: object, of: str) -> Any:
+    if not isinstance(returned, Mapping):
+        raise TypeError(
+            f"of={of!r} names an entry of a dictionary, but the function returns "
+            f"{type(returned).__name__}"
+        )
+    if of not in returned:
+        raise KeyError(f"no {of!r} in what the function returns: {', '.join(map(str, returned))}")
+    return returned[of]
+
+
 def _recorded(
-    function: Callable[[dict[str, torch.Tensor]], torch.Tensor],
+    function: Quantity,
     data: Data,
     wrt: Sequence[str],
     index: int,
@@ -278,6 +328,11 @@ def _recorded(
         raise ValueError(
             f"the function must return (atoms, properties) or (properties,), got shape "
             f"{tuple(values.shape)} for system {index}"
+        )
+    if values.ndim == 2 and len(values) != len(data["pos"]):
+        raise ValueError(
+            f"a quantity of each atom has a row for each of the {len(data['pos'])} atoms of system "
+            f"{index}, got {len(values)}"
         )
     rows = [
         torch.autograd.grad(

@@ -114,6 +114,11 @@ WRONG = {
         "more than one axis",
     ),
     "a word": (lambda x: x.loc(atom="C"), TypeError, "atom: expected an integer"),
+    "a slice of fractions": (
+        lambda x: x.loc(atom=slice(0.5, 2)),
+        TypeError,
+        "atom: expected an integer, several of them or a slice, got slice",
+    ),
     "a fraction": (lambda x: x.loc(atom=[0.5]), TypeError, "atom: expected an integer"),
     "a step back": (lambda x: x.loc(atom=slice(3, 0, -1)), ValueError, "step must be 1 or more"),
 }

@@ -146,6 +146,8 @@ ERRORS = {
     "samples n xyz -> n": (1, "starts with samples; sum_over_samples"),
     "samples n xyz -> ": (1, "starts with samples"),
     "samples n xyz, -> samples": (2, "operand without any names"),
+    "samples n n xyz -> samples": (1, "an operand lists 'n' twice"),
+    "samples n samples xyz -> samples": (1, "an operand lists 'samples' twice"),
     "samples n! xyz -> samples": (1, "names are words"),
     "samples n: xyz -> samples": (1, "names are words"),
     "samples n xyz -> samples m": (1, "'m' is in the result, but in no operand"),

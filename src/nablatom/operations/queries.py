@@ -117,12 +117,20 @@ def _allowed(column: NDArray[np.int32], pick: Pick) -> NDArray[np.bool_]:
     return allowed
 
 
+def _bounds(name: str, wanted: slice) -> list[int | None]:
+    bounds = [
+        None if bound is None else operator.index(bound)
+        for bound in (wanted.start, wanted.stop, wanted.step)
+    ]
+    if bounds[-1] is not None and bounds[-1] < 1:
+        raise ValueError(f"{name}: the step must be 1 or more, got {wanted.step}")
+    return bounds
+
+
 def _pick(name: str, wanted: Any) -> Pick:
-    if isinstance(wanted, slice):
-        if wanted.step is not None and wanted.step < 1:
-            raise ValueError(f"{name}: the step must be 1 or more, got {wanted.step}")
-        return ("from", wanted.start, wanted.stop, wanted.step)
     try:
+        if isinstance(wanted, slice):
+            return ("from", *_bounds(name, wanted))
         values = arrays.to_numpy(wanted).tolist() if arrays.is_array(wanted) else wanted
         if not isinstance(values, list | tuple | set | frozenset | range):
             values = [values]

@@ -147,6 +147,9 @@ def _parsed(expression: str) -> tuple[tuple[_Term, ...], tuple[str, ...]]:
         words = text.split()
         if not words:
             raise ValueError(f"{where}: there is an operand without any names")
+        listed = [word.split(":", 1)[0] for word in words]
+        if twice := [name for name in listed if listed.count(name) > 1]:
+            raise ValueError(f"{where}: an operand lists {twice[0]!r} twice")
         names = [tuple(word.split(":", 1)) if ":" in word else (word, word) for word in words]
         names = [name for name in names if name != ("samples", "samples")]
         for old, new in names:
