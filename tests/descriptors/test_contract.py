@@ -18,6 +18,7 @@ from nablatom.descriptors import (
     SphericalExpansionByPair,
     Willatt2018,
     Workspace,
+    kernels_coupling,
     kernels_density,
     kernels_expansion,
     kernels_index,
@@ -699,7 +700,14 @@ def test_results_in_several_arrays_are_the_same(name, monkeypatch):
     np.testing.assert_array_equal(again, forces)
 
 
-KERNELS = (kernels_density, kernels_expansion, kernels_index, kernels_pair, kernels_spectrum)
+KERNELS = (
+    kernels_coupling,
+    kernels_density,
+    kernels_expansion,
+    kernels_index,
+    kernels_pair,
+    kernels_spectrum,
+)
 
 
 @pytest.mark.parametrize("module", KERNELS, ids=lambda module: module.__name__.split(".")[-1])

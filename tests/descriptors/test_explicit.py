@@ -6,7 +6,7 @@ import pytest
 from ase.build import bulk, molecule
 
 import nablatom
-from nablatom import Labels
+from nablatom import Labels, TensorMap
 from nablatom.conversion import from_metatensor
 from nablatom.descriptors import (
     G2,
@@ -20,6 +20,7 @@ from nablatom.descriptors import (
     Gaussian,
     Gto,
     LodeSphericalExpansion,
+    MixedTypes,
     NeighborList,
     SmearedPowerLaw,
     SortedDistances,
@@ -29,6 +30,7 @@ from nablatom.descriptors import (
     Workspace,
     verify_gradients,
 )
+from nablatom.descriptors.explicit import Explicit
 from nablatom.descriptors.harmonics import spherical_harmonics
 
 ALL = ("positions", "strain", "cell")
@@ -37,12 +39,17 @@ FUNCTIONS = (G2(0.5), G5(0.1, 2.0), G4(0.05, 3.0, -1.0), G2(4.0, 1.0))
 LODE = LodeSphericalExpansion(
     radial=Gto(2, radius=2.0), density=SmearedPowerLaw(1.0), max_angular=2
 )
+MIXED = MixedTypes(
+    DENSITY, (1, 6, 8, 13, 29, 79), [[0.3, 1], [1, 0], [-0.5, 0.2], [2, 0.1], [0.7, 0.7], [0.2, 1]]
+)
 DESCRIPTORS = {
     "equivariant": EquivariantPowerSpectrum(DENSITY, max_lambda=2),
     "of two densities": EquivariantPowerSpectrum(
         DENSITY, SphericalExpansion(cutoff=Cutoff(3.0), radial=SphericalBessel(0), max_angular=1)
     ),
     "bispectrum": Bispectrum(DENSITY),
+    "mixed types": MIXED,
+    "of mixed types": EquivariantPowerSpectrum(MIXED, max_lambda=1),
     "pseudoscalars": Bispectrum(DENSITY, -1),
     "symmetry functions": AtomicSymmetryFunctions(FUNCTIONS, Cutoff(3.8, None)),
     "sorted distances": SortedDistances(3.8, 4),
@@ -189,6 +196,55 @@ def test_products_with_the_jacobian(name):
     assert left == pytest.approx(right, rel=1e-10, abs=1e-12)
     for parameter in ALL:
         assert getattr(found, parameter).shape == tangents[parameter].shape
+
+
+PRODUCTS = ["equivariant", "of two densities", "bispectrum", "pseudoscalars"]
+PRODUCTS += ["mixed types", "of mixed types", "short and long range"]
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_with_the_jacobian_of_products_go_through_the_expansions(name):
+    """They are those of stored gradients, and none is stored."""
+    calculator, structures = EVERY[name], [alloy(), left_handed()]
+    if name not in PERIODIC:
+        structures = [ase.Atoms(), *STRUCTURES.values()]
+    tensor = calculator(structures)
+    cotangents = nablatom.random_uniform_like(tensor)
+    atoms, count = sum(map(len, structures)), len(structures)
+    random = np.random.default_rng(0)
+    tangents = {
+        "positions": random.normal(size=(atoms, 3)),
+        "strain": random.normal(size=(count, 3, 3)),
+        "cell": random.normal(size=(count, 3, 3)),
+    }
+    pulled = Explicit.vjp(calculator, structures, cotangents)
+    pushed = Explicit.jvp(calculator, structures, tangents)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(calculator), "tensor", None)  # which would store them
+        found = calculator.vjp(structures, cotangents, threads=2)
+        rates = calculator.jvp(structures, tangents, threads=2)
+    for a, b in zip(found, pulled, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12 * np.abs(b).max())
+    assert_same(rates, pushed, atol=1e-11)
+    some = nablatom.filter_blocks(cotangents, Labels("center_type", [[29]]))
+    a, b = (f(calculator, structures, some) for f in (type(calculator).vjp, Explicit.vjp))
+    np.testing.assert_allclose(a.positions, b.positions, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_wrong_cotangents_are_named(name):
+    calculator, structure = EVERY[name], alloy()
+    cotangents = calculator(structure)
+    key, block = cotangents.keys.values[0].copy(), cotangents.block_by_id(0)
+    key[-1] = 99
+    other = TensorMap(Labels(cotangents.keys.names, [key]), [block.copy()])
+    with pytest.raises(ValueError, match=r"cotangents have a block .*which the tensor"):
+        calculator.vjp(structure, other)
+    with pytest.raises(ValueError, match="other samples or properties"):
+        calculator.vjp([structure, structure], cotangents)
+    renamed = nablatom.rename_dimension(cotangents, "keys", "center_type", "type")
+    with pytest.raises(ValueError, match="its keys are"):
+        calculator.vjp(structure, renamed)
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -5,7 +5,7 @@ b_{l2 m2 n2} c_{l3 m3 n3}``: two densities coupled to the degree of the third, a
 a scalar.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -13,13 +13,30 @@ from typing import NamedTuple
 
 import ase
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from nablatom.block import TensorBlock
-from nablatom.descriptors.equivariant import Densities, densities, in_rows, on_shared_samples
-from nablatom.descriptors.explicit import Explicit
-from nablatom.descriptors.kernels_coupling import couple_three
-from nablatom.labels import Labels
+from nablatom.descriptors.assembly import assembled
+from nablatom.descriptors.explicit import (
+    Derivatives,
+    Explicit,
+    Structures,
+    check_cotangent,
+    unknown_cotangent,
+)
+from nablatom.descriptors.kernels_coupling import couple_three, pull_couple_three
+from nablatom.descriptors.products import (
+    Expansion,
+    Pulled,
+    at_shared,
+    differentiable,
+    in_rows,
+    moving,
+    rates,
+    shared,
+    side_by_side,
+)
+from nablatom.labels import Labels, LabelsEntry
 from nablatom.operations.chain import pointwise
 from nablatom.operations.coupling import clebsch_gordan
 from nablatom.tensor import TensorMap
@@ -27,8 +44,9 @@ from nablatom.tensor import TensorMap
 __all__ = ["Bispectrum"]
 
 Array = NDArray[np.float64]
-Expansion = Callable[..., TensorMap]
 Types = tuple[int, int, int, int]
+
+NAMES = ["center_type", "neighbor_1_type", "neighbor_2_type", "neighbor_3_type"]
 
 
 @dataclass(frozen=True)
@@ -69,25 +87,68 @@ class Bispectrum(Explicit):
 
     def tensor(self, frames: Sequence[ase.Atoms], gradients: tuple[str, ...]) -> TensorMap:
         """The bispectrum of some structures."""
-        density = densities(self.expansion(frames, gradients=gradients))
-        found = {types: self._block(density, types) for types in _triples(density)}
-        kept = sorted(types for types, block in found.items() if len(block))
-        names = ["center_type", "neighbor_1_type", "neighbor_2_type", "neighbor_3_type"]
-        entries = np.array(kept, np.int32).reshape(-1, len(names))
-        return TensorMap(Labels(names, entries), [found[types] for types in kept])
+        return self._of(self.expansion(frames, gradients=gradients))
 
-    def _block(self, density: Densities, types: Types) -> TensorBlock:
-        center, *neighbors = types
-        x, y, z = (density[center, neighbor] for neighbor in neighbors)
-        x, y = on_shared_samples(x, y)
-        x, z = on_shared_samples(x, z)
-        y, z = on_shared_samples(y, z)
-        angular = round(x.shape[1] ** 0.5) - 1
-        same = (neighbors[0] == neighbors[1], neighbors[1] == neighbors[2])
-        return _products(x, y, z, _Triples.of(angular, self.parity, same))
+    def vjp(
+        self, structures: Structures, cotangents: TensorMap, *, threads: int = 1
+    ) -> Derivatives:
+        """As that of all calculators; through the ``vjp`` of the expansion, if it has one."""
+        if not differentiable(self.expansion):
+            return super().vjp(structures, cotangents, threads=threads)
+        density = Pulled(self.expansion, self._checked_frames(structures, threads), threads)
+        for key, given in cotangents.items():
+            self._pull(key, given, density)
+        return density.back(threads)
+
+    def jvp(
+        self, structures: Structures, tangents: Mapping[str, ArrayLike], *, threads: int = 1
+    ) -> TensorMap:
+        """As that of all calculators; through the ``jvp`` of the expansion, if it has one."""
+        if not differentiable(self.expansion):
+            return super().jvp(structures, tangents, threads=threads)
+        frames = self._checked_frames(structures, threads)
+        return rates(assembled([self._of(moving(self.expansion, frames, tangents, threads))]))
+
+    def _of(self, expansion: TensorMap) -> TensorMap:
+        """The products of an expansion."""
+        density = side_by_side(expansion)
+        found = {}
+        for center, *neighbors in _triples(density):
+            x, y, z = at_shared(*(density[center, neighbor] for neighbor in neighbors))
+            if len(x):
+                triples = self._coefficients(neighbors, x)
+                found[center, *neighbors] = _products(x, y, z, triples)
+        entries = np.array(list(found), np.int32).reshape(-1, len(NAMES))
+        return TensorMap(Labels(NAMES, entries), list(found.values()))
+
+    def _pull(self, key: LabelsEntry, given: TensorBlock, density: Pulled) -> None:
+        """Add the derivatives of one block of products, by all three densities."""
+        center, *neighbors = tuple(key)
+        types = [(center, neighbor) for neighbor in neighbors]
+        known = all(one in density.densities for one in types)
+        if key.names != NAMES or not known or neighbors != sorted(neighbors):
+            raise unknown_cotangent(key, NAMES)
+        blocks = [density.densities[one] for one in types]
+        triples = self._coefficients(neighbors, blocks[0])
+        sizes = tuple(len(block.properties) for block in blocks)
+        samples, rows = shared(*blocks)
+        check_cotangent(key, given, samples, _properties(triples.degrees, sizes))
+        shape = (len(samples), len(triples.degrees), *sizes)
+        cotangents = np.ascontiguousarray(given.values, np.float64).reshape(shape)
+        parts = [block.values[own] for block, own in zip(blocks, rows, strict=True)]
+        found = [np.zeros(part.shape) for part in parts]
+        terms = triples.terms, triples.coefficients, triples.places
+        pull_couple_three(*parts, *terms, cotangents, *found)  # type: ignore[call-arg]
+        for one, own, derivative in zip(types, rows, found, strict=True):
+            density.derivatives[one][own] += derivative
+
+    def _coefficients(self, neighbors: Sequence[int], block: TensorBlock) -> "_Triples":
+        angular = round(block.shape[1] ** 0.5) - 1
+        a, b, c = neighbors
+        return _Triples.of(angular, self.parity, (a == b, b == c))
 
 
-def _triples(density: Densities) -> Iterator[Types]:
+def _triples(density: Mapping[tuple[int, int], TensorBlock]) -> Iterator[Types]:
     """Rising types of three neighbors, for every type of center."""
     for center in sorted({center for center, _ in density}):
         neighbors = sorted(neighbor for other, neighbor in density if other == center)

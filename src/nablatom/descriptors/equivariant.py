@@ -5,36 +5,45 @@ densities ``a`` and ``b`` of two types of neighbors; ``σ = (-1)^(l1 + l2 + λ)`
 that is left after that of the harmonics.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
 import ase
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from nablatom.block import TensorBlock
-from nablatom.descriptors.explicit import Explicit
-from nablatom.descriptors.kernels_coupling import couple
-from nablatom.labels import Labels
-from nablatom.operations.chain import Route, bilinear, gather, linear
+from nablatom.descriptors.assembly import assembled
+from nablatom.descriptors.explicit import (
+    Derivatives,
+    Explicit,
+    Structures,
+    check_cotangent,
+    unknown_cotangent,
+)
+from nablatom.descriptors.kernels_coupling import couple, pull_couple
+from nablatom.descriptors.products import (
+    Expansion,
+    Pulled,
+    at_shared,
+    differentiable,
+    in_rows,
+    moving,
+    rates,
+    shared,
+    side_by_side,
+)
+from nablatom.labels import Labels, LabelsEntry
+from nablatom.operations.chain import bilinear
 from nablatom.operations.coupling import clebsch_gordan
 from nablatom.tensor import TensorMap
 
-__all__ = [
-    "Couplings",
-    "EquivariantPowerSpectrum",
-    "coupled",
-    "densities",
-    "in_rows",
-    "on_shared_samples",
-]
+__all__ = ["Couplings", "EquivariantPowerSpectrum", "coupled"]
 
 Array = NDArray[np.float64]
-Expansion = Callable[..., TensorMap]
-Densities = dict[tuple[int, int], TensorBlock]
-"""Center type, neighbor type → all components of the density, (samples, lm, n)."""
+NAMES = ["o3_lambda", "o3_sigma", "center_type", "neighbor_1_type", "neighbor_2_type"]
 
 
 @dataclass(frozen=True)
@@ -80,65 +89,96 @@ class EquivariantPowerSpectrum(Explicit):
 
     def tensor(self, frames: Sequence[ase.Atoms], gradients: tuple[str, ...]) -> TensorMap:
         """The products for some structures."""
-        first = densities(self.expansion(frames, gradients=gradients))
-        second = densities(self.other(frames, gradients=gradients)) if self.other else first
+        first = self.expansion(frames, gradients=gradients)
+        return self._of(first, self.other(frames, gradients=gradients) if self.other else first)
+
+    def vjp(
+        self, structures: Structures, cotangents: TensorMap, *, threads: int = 1
+    ) -> Derivatives:
+        """As that of all calculators; through the ``vjp`` of the expansions, if they have one."""
+        if not self._differentiable:
+            return super().vjp(structures, cotangents, threads=threads)
+        frames = self._checked_frames(structures, threads)
+        first = Pulled(self.expansion, frames, threads)
+        second = Pulled(self.other, frames, threads) if self.other else first
+        for key, given in cotangents.items():
+            self._pull(key, given, first, second)
+        found = first.back(threads)
+        if self.other:
+            more = second.back(threads)
+            found = Derivatives(*(a + b for a, b in zip(found, more, strict=True)))
+        return found
+
+    def jvp(
+        self, structures: Structures, tangents: Mapping[str, ArrayLike], *, threads: int = 1
+    ) -> TensorMap:
+        """As that of all calculators; through the ``jvp`` of the expansions, if they have one."""
+        if not self._differentiable:
+            return super().jvp(structures, tangents, threads=threads)
+        frames = self._checked_frames(structures, threads)
+        first = moving(self.expansion, frames, tangents, threads)
+        second = moving(self.other, frames, tangents, threads) if self.other else first
+        return rates(assembled([self._of(first, second)]))
+
+    @property
+    def _differentiable(self) -> bool:
+        return all(differentiable(e) for e in (self.expansion, self.other) if e is not None)
+
+    def _of(self, expansion: TensorMap, other: TensorMap) -> TensorMap:
+        """The products of two expansions."""
+        first = side_by_side(expansion)
+        second = first if other is expansion else side_by_side(other)
         found = {}
         for (center, a), (also, b) in ((x, y) for x in first for y in second):
             if center == also:
-                x, y = on_shared_samples(first[center, a], second[center, b])
+                x, y = at_shared(first[center, a], second[center, b])
                 if len(x):
                     for (degree, sigma), block in self._products(x, y):
                         found[degree, sigma, center, a, b] = block
-        names = ["o3_lambda", "o3_sigma", "center_type", "neighbor_1_type", "neighbor_2_type"]
-        keys = sorted(found)
-        entries = np.array(keys, np.int32).reshape(-1, len(names))
-        return TensorMap(Labels(names, entries), [found[key] for key in keys])
+        entries = np.array(list(found), np.int32).reshape(-1, len(NAMES))
+        return TensorMap(Labels(NAMES, entries), list(found.values()))
+
+    def _pull(self, key: LabelsEntry, given: TensorBlock, first: Pulled, second: Pulled) -> None:
+        """Add the derivatives of one block of products, by both densities."""
+        if key.names != NAMES:
+            raise unknown_cotangent(key, NAMES)
+        degree, sigma, center, a, b = tuple(key)
+        x, y = first.densities.get((center, a)), second.densities.get((center, b))
+        if x is None or y is None:
+            raise unknown_cotangent(key, NAMES)
+        couplings = self._couplings(x, y, degree, sigma)
+        if not couplings.degrees or (self.max_lambda is not None and degree > self.max_lambda):
+            raise unknown_cotangent(key, NAMES)
+        sizes = len(x.properties), len(y.properties)
+        samples, (of_x, of_y) = shared(x, y)
+        check_cotangent(key, given, samples, _properties(couplings.degrees, *sizes))
+        by_x, by_y = (np.zeros((len(samples), *block.shape[1:])) for block in (x, y))
+        shape = (len(samples), 2 * degree + 1, len(couplings.degrees), *sizes)
+        cotangents = np.ascontiguousarray(given.values, np.float64).reshape(shape)
+        rows = x.values[of_x], y.values[of_y]
+        pull_couple(*rows, couplings.indices, couplings.coefficients, cotangents, by_x, by_y)
+        first.derivatives[center, a][of_x] += by_x
+        second.derivatives[center, b][of_y] += by_y
+
+    def _couplings(self, x: TensorBlock, y: TensorBlock, degree: int, sigma: int) -> "Couplings":
+        angular = _max_angular(x), _max_angular(y)
+        return Couplings.of(*angular, degree, sigma, ordered=self.other is None)
 
     def _products(
         self, x: TensorBlock, y: TensorBlock
     ) -> Iterator[tuple[tuple[int, int], TensorBlock]]:
-        angular = _max_angular(x), _max_angular(y)
-        largest = sum(angular) if self.max_lambda is None else min(self.max_lambda, sum(angular))
+        largest = _max_angular(x) + _max_angular(y)
+        if self.max_lambda is not None:
+            largest = min(self.max_lambda, largest)
         for degree in range(largest + 1):
             for sigma in (1, -1):
-                couplings = Couplings.of(*angular, degree, sigma, ordered=self.other is None)
+                couplings = self._couplings(x, y, degree, sigma)
                 if couplings.degrees:
                     yield (degree, sigma), coupled(x, y, degree, couplings)
 
 
-def densities(expansion: TensorMap) -> Densities:
-    """The components of every l side by side, for each pair of types."""
-    parts: dict[tuple[int, int], list[TensorBlock]] = {}
-    for key, block in sorted(expansion.items(), key=lambda item: tuple(item[0])):
-        parts.setdefault((key["center_type"], key["neighbor_type"]), []).append(block)
-    return {types: _side_by_side(blocks) for types, blocks in parts.items()}
-
-
-def _side_by_side(blocks: Sequence[TensorBlock]) -> TensorBlock:
-    count = sum(block.shape[1] for block in blocks)
-    return linear(
-        lambda *arrays: np.concatenate(arrays, axis=-2),
-        *blocks,
-        components=[Labels.range("lm", count)],
-        properties=blocks[0].properties,
-    )
-
-
 def _max_angular(density: TensorBlock) -> int:
     return round(density.shape[1] ** 0.5) - 1
-
-
-def on_shared_samples(a: TensorBlock, b: TensorBlock) -> tuple[TensorBlock, TensorBlock]:
-    """Both densities for the atoms that have both."""
-    if a.samples == b.samples:
-        return a, b
-    samples, in_a, in_b = a.samples.intersection_and_mapping(b.samples)
-    return _at(samples, a, in_a), _at(samples, b, in_b)
-
-
-def _at(samples: Labels, block: TensorBlock, place: NDArray[np.int64]) -> TensorBlock:
-    rows = np.flatnonzero(place >= 0)
-    return gather(block, Route(samples, rows[np.argsort(place[rows])]))
 
 
 class Couplings(NamedTuple):
@@ -199,12 +239,6 @@ def coupled(x: TensorBlock, y: TensorBlock, degree: int, couplings: Couplings) -
         return result.reshape(*leading, shape[0], len(properties))
 
     return bilinear(product, x, y, components=[mu], properties=properties)
-
-
-def in_rows(array: Array, leading: tuple[int, ...]) -> Array:
-    """The last two axes of an array in rows, one for each place in the others."""
-    whole = np.broadcast_to(array, (*leading, *array.shape[-2:]))
-    return np.ascontiguousarray(whole).reshape(-1, *array.shape[-2:])
 
 
 @cache

@@ -25,7 +25,15 @@ from nablatom.tensor import TensorMap
 if TYPE_CHECKING:
     from nablatom.descriptors.torch_function import TorchCalculator
 
-__all__ = ["Derivatives", "Explicit", "Structures", "chosen", "frames_of"]
+__all__ = [
+    "Derivatives",
+    "Explicit",
+    "Structures",
+    "check_cotangent",
+    "chosen",
+    "frames_of",
+    "unknown_cotangent",
+]
 
 Structure: TypeAlias = ase.Atoms | str | Path | Mapping[str, object]
 Structures: TypeAlias = Structure | Sequence[Structure]
@@ -278,17 +286,29 @@ def _counterpart(tensor: TensorMap, cotangents: TensorMap, key: LabelsEntry) -> 
     if cotangents.keys.names == tensor.keys.names:
         position = tensor.keys.position(key)
     if position is None:
-        raise ValueError(
-            f"cotangents have a block {key.print()}, which the tensor of these structures has "
-            f"not; its keys are {', '.join(tensor.keys.names)}"
-        )
-    block, given = tensor.block_by_id(position), cotangents.block(key)
-    if (block.samples, block.properties) != (given.samples, given.properties):
+        raise unknown_cotangent(key, tensor.keys.names)
+    block = tensor.block_by_id(position)
+    check_cotangent(key, cotangents.block(key), block.samples, block.properties)
+    return block
+
+
+def unknown_cotangent(key: LabelsEntry, names: Sequence[str]) -> ValueError:
+    """Of a block of cotangents that the tensor has not."""
+    return ValueError(
+        f"cotangents have a block {key.print()}, which the tensor of these structures has "
+        f"not; its keys are {', '.join(names)}"
+    )
+
+
+def check_cotangent(
+    key: LabelsEntry, given: TensorBlock, samples: Labels, properties: Labels
+) -> None:
+    """Refuse a block of cotangents with other labels than those of the tensor."""
+    if (samples, properties) != (given.samples, given.properties):
         raise ValueError(
             f"cotangents of block {key.print()} have other samples or properties than the tensor "
             "of these structures; compute it with the same structures"
         )
-    return block
 
 
 def _checked(tangents: Mapping[str, ArrayLike], frames: Sequence[ase.Atoms]) -> dict[str, Array]:

@@ -1,6 +1,6 @@
 """Fewer densities than elements: types of neighbors mixed into channels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import ase
@@ -8,7 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nablatom.block import TensorBlock
-from nablatom.descriptors.explicit import Explicit
+from nablatom.descriptors.assembly import assembled
+from nablatom.descriptors.explicit import (
+    Derivatives,
+    Explicit,
+    Structures,
+    check_cotangent,
+    unknown_cotangent,
+)
+from nablatom.descriptors.products import Expansion, differentiable
 from nablatom.labels import Labels
 from nablatom.operations.chain import linear
 from nablatom.tensor import TensorMap
@@ -57,13 +65,11 @@ class MixedTypes(Explicit):
     Willatt, Musil, Ceriotti, Phys. Chem. Chem. Phys. 20, 29661 (2018).
     """
 
-    expansion: Callable[..., TensorMap]
+    expansion: Expansion
     types: tuple[int, ...]
     weights: tuple[tuple[float, ...], ...]
 
-    def __init__(
-        self, expansion: Callable[..., TensorMap], types: Sequence[int], weights: ArrayLike
-    ) -> None:
+    def __init__(self, expansion: Expansion, types: Sequence[int], weights: ArrayLike) -> None:
         W = np.asarray(weights, dtype=np.float64)
         if W.ndim != 2 or len(W) != len(types):
             raise ValueError(
@@ -75,7 +81,54 @@ class MixedTypes(Explicit):
 
     def tensor(self, frames: Sequence[ase.Atoms], gradients: tuple[str, ...]) -> TensorMap:
         """The mixed expansion of some structures."""
-        expansion = self.expansion(frames, gradients=gradients)
+        return self._of(self.expansion(frames, gradients=gradients))
+
+    def vjp(
+        self, structures: Structures, cotangents: TensorMap, *, threads: int = 1
+    ) -> Derivatives:
+        """As that of all calculators; through the ``vjp`` of the expansion, if it has one."""
+        if not differentiable(self.expansion):
+            return super().vjp(structures, cotangents, threads=threads)
+        frames = self._checked_frames(structures, threads)
+        values = self.expansion(frames, threads=threads)
+        unmixed = self._unmixed(values, cotangents)
+        vjp = self.expansion.vjp  # type: ignore[attr-defined]
+        found: Derivatives = vjp(frames, unmixed, threads=threads)
+        return found
+
+    def jvp(
+        self, structures: Structures, tangents: Mapping[str, ArrayLike], *, threads: int = 1
+    ) -> TensorMap:
+        """As that of all calculators; through the ``jvp`` of the expansion, if it has one."""
+        if not differentiable(self.expansion):
+            return super().jvp(structures, tangents, threads=threads)
+        frames = self._checked_frames(structures, threads)
+        jvp = self.expansion.jvp  # type: ignore[attr-defined]
+        return assembled([self._of(jvp(frames, tangents, threads=threads))])
+
+    def _unmixed(self, values: TensorMap, cotangents: TensorMap) -> TensorMap:
+        """``sum_q W_Aq g^q``, for every block of the expansion."""
+        mixed = assembled([self._of(values)])
+        names = mixed.keys.names
+        given = {tuple(key): np.zeros(block.shape) for key, block in mixed.items()}
+        for key, block in cotangents.items():
+            if key.names != names or tuple(key) not in given:
+                raise unknown_cotangent(key, names)
+            own = mixed.block(key)
+            check_cotangent(key, block, own.samples, own.properties)
+            given[tuple(key)] = np.asarray(block.values, np.float64)
+        blocks = []
+        for key, block in values.items():
+            *rest, neighbor = tuple(key)
+            weights = self.weights[self.types.index(neighbor)]
+            samples = mixed.block(dict(zip(names, [*rest, 0], strict=True))).samples
+            rows = samples.intersection_and_mapping(block.samples)[1] >= 0
+            total = sum(w * given[(*rest, q)][rows] for q, w in enumerate(weights))
+            blocks.append(TensorBlock(total, block.samples, block.components, block.properties))
+        return TensorMap(values.keys, blocks)
+
+    def _of(self, expansion: TensorMap) -> TensorMap:
+        """The channels of an expansion."""
         unknown = set(expansion.keys["neighbor_type"].tolist()) - set(self.types)
         if unknown:
             raise ValueError(
