@@ -363,3 +363,22 @@ def test_without_a_table_compiled_code_is_right_too():
     compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="eager")
     expected = model(data)["total_energy"]
     assert torch.allclose(compiled(data)["total_energy"], expected, rtol=1e-13)
+
+
+def test_energies_follow_edges_that_move(model):
+    """Any motions, with tables that have empty slots; by finite differences of the vectors."""
+    structure = bulk("Si", cubic=True)
+    structure.rattle(0.1, seed=2)
+    del structure[[0, 3]]
+    data = AtomicDataDict.from_ase(structure, cutoff=4.2, types=TYPES)
+    data = AtomicDataDict.with_edge_vectors(data)
+    vectors, generator = data["edge_vectors"], torch.Generator().manual_seed(5)
+    motions = torch.randn(len(vectors), 4, 3, generator=generator, dtype=torch.float64)
+    outputs, found = model.moved(data, motions)
+    torch.testing.assert_close(outputs["atomic_energy"], model(data)["atomic_energy"])
+    for k, motion in enumerate(motions.unbind(1)):
+        high, low = (
+            model({**data, "edge_vectors": vectors + h * motion})["atomic_energy"][:, 0]
+            for h in (1e-5, -1e-5)
+        )
+        torch.testing.assert_close(found[:, k], (high - low) / 2e-5, rtol=1e-7, atol=1e-7)

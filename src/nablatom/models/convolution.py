@@ -12,52 +12,18 @@ Even and odd features of one ``l`` share the second bracket and stand beside eac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod, sqrt
-from typing import NamedTuple
 
 import torch
 
-from nablatom.models.edge_table import EdgeTable
 from nablatom.models.gate import Features, Gate
 from nablatom.models.irreps import Irreps
+from nablatom.models.messages import EdgeJets, Edges, jets_of_messages, messages
 from nablatom.models.paths import coupling, message_sizes, paths, reachable
 from nablatom.models.perceptron import Perceptron, uniform
 
-__all__ = ["Convolution", "Edges"]
-
-
-class Edges(NamedTuple):
-    """What layers know of the edges, slot by slot of their table, in the layers' precision.
-
-    Attributes
-    ----------
-    table
-        Which edge stands where.
-    neighbors : (rows · width,)
-    harmonics : (rows · width, (l_max + 1)²)
-    radial : (rows · width, radial functions)
-        Zero in empty slots.
-    atoms
-        Number of centers, those without neighbors included.
-    """
-
-    table: EdgeTable
-    neighbors: torch.Tensor
-    harmonics: torch.Tensor
-    radial: torch.Tensor
-    atoms: int
-
-    def of_first(self, atoms: int) -> Edges:
-        """The edges of the first so many centers; looks at values if these are not all."""
-        if atoms == self.atoms:
-            return self
-        width = self.table.slots.shape[1]
-        rows = int((self.table.centers < atoms).sum())
-        table = EdgeTable(self.table.slots[:rows], self.table.centers[:rows])
-        flat = (x[: rows * width] for x in (self.neighbors, self.harmonics, self.radial))
-        neighbors, harmonics, radial = flat
-        return Edges(table, neighbors, harmonics, radial, atoms)
+__all__ = ["Convolution"]
 
 
 class Convolution(torch.nn.Module):
@@ -143,15 +109,39 @@ class Convolution(torch.nn.Module):
         types : (atoms,)
         embedding : (types, type features)
         """
+        weights = self.radial(edges.radial)
+        received = self._received(self._sent(features, types), weights, messages, edges)
         first = {name: x[: edges.atoms] for name, x in features.items()}
         own = self._own(first, types[: edges.atoms], embedding)
-        received = self._received(self._sent(features, types), edges)
+        return self.gate(self._sums(own, received, edges))
+
+    def of_jets(
+        self, features: Features, types: torch.Tensor, embedding: torch.Tensor, edges: EdgeJets
+    ) -> Features:
+        """The same for jets (`nablatom.models.jets`), (atoms, 2l + 1, 1 + motions, multiplicity).
+
+        Parameters
+        ----------
+        features
+            Of all atoms.
+        """
+        flat = {name: x.flatten(1, 2) for name, x in features.items()}
+        weights = self.radial.of_jets(edges.radial)
+        received = self._received(self._sent(flat, types), weights, jets_of_messages, edges)
+        sums = self._sums(self._own(flat, types, embedding), received, edges)
+        jet = edges.harmonics.shape[1]
+        return self.gate.of_jets(
+            {k: x.view(x.shape[0], x.shape[1] // jet, jet, x.shape[2]) for k, x in sums.items()}
+        )
+
+    def _sums(self, own: Features, received: Features, edges: Edges | EdgeJets) -> Features:
+        """What atoms tell themselves, and what all rows of the table tell them."""
         result = {}
         for name, weights in self.after.items():
             rows = received[name] @ scaled(weights)
             total = own.get(name, rows.new_zeros(edges.atoms, *rows.shape[1:]))
             result[name] = total.index_add(0, edges.table.centers, rows)
-        return self.gate(result)
+        return result
 
     def _sent(self, features: Features, types: torch.Tensor) -> dict[int, torch.Tensor]:
         """What atoms tell others, for every l: (atoms, 2l + 1, columns)."""
@@ -162,22 +152,25 @@ class Convolution(torch.nn.Module):
             sent.setdefault(l, []).append(x * norms)
         return {l: torch.cat(x, -1) for l, x in sent.items()}
 
-    def _received(self, sent: dict[int, torch.Tensor], edges: Edges) -> Features:
+    def _received(
+        self,
+        sent: dict[int, torch.Tensor],
+        weights: torch.Tensor,
+        messages: Callable[..., torch.Tensor],
+        edges: Edges | EdgeJets,
+    ) -> Features:
         """Messages summed over the slots of each row: (rows, 2l + 1, columns)."""
-        rows, width = edges.table.slots.shape
         near = {l: x.index_select(0, edges.neighbors) for l, x in sent.items()}
-        weights = self.radial(edges.radial).split_with_sizes([p.width for p in self.paths], -1)
+        weight_of = weights.split_with_sizes([path.width for path in self.paths], -1)
         angular = edges.harmonics @ self.coupling
         coupled = angular.split_with_sizes([path.coupled for path in self.paths], -1)
         received: dict[str, list[torch.Tensor]] = {}
-        for path, weight, matrix in zip(self.paths, weights, coupled, strict=True):
+        for path, weight, matrix in zip(self.paths, weight_of, coupled, strict=True):
             x = near[path.l1]
             if path.width < x.shape[-1]:
                 x = x.narrow(-1, path.start, path.width)
-            x = x * weight[:, None]
-            summed = width * (2 * path.l1 + 1)  # neighbors and components together
-            matrix = matrix.reshape(rows, summed, 2 * path.l3 + 1).transpose(1, 2)
-            x = matrix @ x.view(rows, summed, path.width)  # (rows, 2 l3 + 1, columns)
+            matrix = matrix.view(*matrix.shape[:-1], 2 * path.l1 + 1, 2 * path.l3 + 1)
+            x = messages(x, weight, matrix, edges)
             parts = x.split_with_sizes(path.sizes, -1)
             for target, part in zip(path.targets, parts, strict=True):
                 received.setdefault(target, []).append(part)

@@ -35,10 +35,14 @@ class EdgeTable(NamedTuple):
     centers: torch.Tensor
 
     def vectors(self, vectors: torch.Tensor, empty: float) -> torch.Tensor:
-        """Edge vectors (edges, 3) slot by slot, (rows, width, 3); ``(empty, 0, 0)`` if empty."""
+        """Edge vectors slot by slot, (rows · width, 3); ``(empty, 0, 0)`` in an empty one."""
         filler = vectors.new_tensor([[empty, 0.0, 0.0]])
-        flat = torch.cat([vectors, filler]).index_select(0, self.slots.flatten())
-        return flat.view(*self.slots.shape, 3)
+        return torch.cat([vectors, filler]).index_select(0, self.slots.flatten())
+
+    def motions(self, motions: torch.Tensor) -> torch.Tensor:
+        """Changes of edge vectors slot by slot, (rows · width, motions, 3); zero in empty ones."""
+        filler = motions.new_zeros(1, *motions.shape[1:])
+        return torch.cat([motions, filler]).index_select(0, self.slots.flatten())
 
     def neighbors(self, neighbors: torch.Tensor) -> torch.Tensor:
         """The neighbor in each slot, flat (rows · width,); atom 0 in an empty one."""

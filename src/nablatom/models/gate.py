@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import torch
 
+from nablatom.models import jets
 from nablatom.models.irreps import Irreps, nn
 
 __all__ = ["Features", "Gate"]
 
 Features = dict[str, torch.Tensor]
 """Irrep, as ``"1o"`` → (atoms, 2l + 1, multiplicity)."""
+
+Function = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Gate(torch.nn.Module):
@@ -52,14 +56,26 @@ class Gate(torch.nn.Module):
 
     def forward(self, features: Features) -> Features:
         """Features of ``irreps_in`` → of ``irreps_out``."""
-        even = torch.nn.functional.silu(features["0e"]) * self.moments[0]
+        return self._activated(features, lambda function, x: function(x), torch.mul)
+
+    def of_jets(self, features: Features) -> Features:
+        """The same for jets, (atoms, 2l + 1, 1 + motions, multiplicity)."""
+        return self._activated(features, jets.apply, jets.product)
+
+    def _activated(
+        self,
+        features: Features,
+        apply: Callable[[Function, torch.Tensor], torch.Tensor],
+        product: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    ) -> Features:
+        even = apply(torch.nn.functional.silu, features["0e"]) * self.moments[0]
         sizes = [even.shape[-1] - sum(self._gates), *self._gates]
         scalars, *gates = even.split_with_sizes(sizes, -1)
         result = {"0e": scalars}
         if "0o" in features:
-            result["0o"] = torch.tanh(features["0o"]) * self.moments[1]
+            result["0o"] = apply(torch.tanh, features["0o"]) * self.moments[1]
         for name, gate in zip(self._gated, gates, strict=True):
-            result[name] = features[name] * gate
+            result[name] = product(features[name], gate)
         return result
 
 

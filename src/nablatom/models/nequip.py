@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
-from nablatom.models.convolution import Convolution, Edges
+from nablatom.models import jets
+from nablatom.models.convolution import Convolution
 from nablatom.models.edge_table import table_of, with_edge_table
 from nablatom.models.graph import GraphModuleMixin
 from nablatom.models.harmonics import spherical_harmonics
 from nablatom.models.irreps import Irreps
+from nablatom.models.messages import EdgeJets, Edges
 from nablatom.models.nequip_settings import NequIPSettings, read_settings
 from nablatom.models.perceptron import Perceptron, uniform
 from nablatom.models.radial import BesselBasis
@@ -189,13 +191,69 @@ class NequIP(GraphModuleMixin, torch.nn.Module):
         data = AtomicDataDict.prepared(data, cutoff=self.cutoff, types=self.type_names)
         types = data[AtomicDataDict.ATOM_TYPE_KEY].flatten()
         scalars = self._scalars(types, self._edges(data), within)
-        energies = self.readout(scalars).to(data[AtomicDataDict.EDGE_VECTORS_KEY].dtype)
-        energies = self.scale_shift(energies, types[: within[0]])
+        return self._outputs(data, scalars, self.readout(scalars))
+
+    def moved(
+        self, data: AtomicDataDict.Type, motions: torch.Tensor
+    ) -> tuple[AtomicDataDict.Type, torch.Tensor]:
+        """What `forward` gives, and how the energies change when edges do: all in one go.
+
+        This is forward differentiation. Radial weights, the largest part of an evaluation, change
+        with the length of their edge alone, so that their slopes serve all motions.
+
+        Parameters
+        ----------
+        motions : (edges, motions, 3)
+            Changes of the edge vectors.
+
+        Returns
+        -------
+        The outputs, and ``Σ_p dE_i/dv_p · motion_p``, (atoms, motions).
+        """
+        data = AtomicDataDict.prepared(data, cutoff=self.cutoff, types=self.type_names)
+        types = data[AtomicDataDict.ATOM_TYPE_KEY].flatten()
+        at_rest = self.embedding[types][:, None, None]
+        features = {"0e": torch.nn.functional.pad(at_rest, (0, 0, 0, motions.shape[1]))}
+        edges = self._moving_edges(data, motions)
+        for layer in self.layers:
+            assert isinstance(layer, Convolution)
+            features = layer.of_jets(features, types, self.embedding, edges)
+        scalars = features["0e"].squeeze(1)
+        energies = self.readout.of_jets(scalars)  # (atoms, 1 + motions, 1)
+        changes = self.scale_shift.scaled(energies[:, 1:, 0].to(motions.dtype), types)
         if self.repulsion is not None:
-            energies = energies + self.repulsion.atomic_energies(data)[: within[0]]
+            changes = changes + self._moved_repulsion(data, motions)
+        return self._outputs(data, scalars[:, 0], energies[:, 0]), changes
+
+    def _moved_repulsion(self, data: AtomicDataDict.Type, motions: torch.Tensor) -> torch.Tensor:
+        """How the repulsion changes, (atoms, motions); each edge is part of its center alone."""
+        assert self.repulsion is not None
+        repulsion = self.repulsion.atomic_energies
+
+        def energies(vectors: torch.Tensor) -> torch.Tensor:
+            given = {**data, AtomicDataDict.EDGE_VECTORS_KEY: vectors}
+            return repulsion(AtomicDataDict.with_edge_vectors(given))
+
+        values, pullback, *_ = torch.func.vjp(energies, data[AtomicDataDict.EDGE_VECTORS_KEY])
+        (slopes,) = pullback(torch.ones_like(values))
+        of_edges = (motions @ slopes[:, :, None]).squeeze(-1)
+        centers = data[AtomicDataDict.EDGE_INDEX_KEY][0]
+        zeros = values.new_zeros(len(values), motions.shape[1])
+        return zeros.index_add(0, centers, of_edges)
+
+    def _outputs(
+        self, data: AtomicDataDict.Type, scalars: torch.Tensor, energies: torch.Tensor
+    ) -> AtomicDataDict.Type:
+        """The data with energies of the first atoms, scaled, from what the readout gives."""
+        first = scalars.shape[0]
+        types = data[AtomicDataDict.ATOM_TYPE_KEY].flatten()[:first]
+        energies = energies.to(data[AtomicDataDict.EDGE_VECTORS_KEY].dtype)
+        energies = self.scale_shift(energies, types)
+        if self.repulsion is not None:
+            energies = energies + self.repulsion.atomic_energies(data)[:first]
         own = data
-        if within[0] < within[-1]:
-            own = {**data, AtomicDataDict.BATCH_KEY: data[AtomicDataDict.BATCH_KEY][: within[0]]}
+        if first < data[AtomicDataDict.POSITIONS_KEY].shape[0]:
+            own = {**data, AtomicDataDict.BATCH_KEY: data[AtomicDataDict.BATCH_KEY][:first]}
         return {
             **data,
             AtomicDataDict.NODE_FEATURES_KEY: scalars,
@@ -217,15 +275,37 @@ class NequIP(GraphModuleMixin, torch.nn.Module):
         table, dtype = table_of(data), self.embedding.dtype
         neighbors = table.neighbors(data[AtomicDataDict.EDGE_INDEX_KEY][1])
         vectors = table.vectors(data[AtomicDataDict.EDGE_VECTORS_KEY], empty=self.cutoff)
-        geometry = AtomicDataDict.with_edge_vectors(
-            {AtomicDataDict.EDGE_VECTORS_KEY: vectors.flatten(0, 1)}
+        geometry = self._geometry(vectors)
+        harmonics, radial = geometry[:, :-1].to(dtype), self.bessel(geometry[:, -1:]).to(dtype)
+        atoms = data[AtomicDataDict.POSITIONS_KEY].shape[0]
+        return Edges(table, neighbors, harmonics, radial, atoms)
+
+    def _moving_edges(self, data: AtomicDataDict.Type, motions: torch.Tensor) -> EdgeJets:
+        """The same of edges that move."""
+        table, dtype = table_of(data), self.embedding.dtype
+        neighbors = table.neighbors(data[AtomicDataDict.EDGE_INDEX_KEY][1])
+        vectors = table.vectors(data[AtomicDataDict.EDGE_VECTORS_KEY], empty=self.cutoff)
+        at_rest = self._geometry(vectors)[:, None]
+        moved = jets.changes(self._geometry, vectors, table.motions(motions))
+        lengths = at_rest[..., -1:].expand(-1, 1, len(self.bessel.frequencies))
+        radial = jets.apply(self.bessel, torch.cat([lengths, torch.ones_like(lengths)], 1))
+        return EdgeJets(
+            table,
+            neighbors,
+            torch.cat([at_rest, moved], 1)[..., :-1].to(dtype),
+            radial.to(dtype),
+            moved[..., -1].to(dtype),
+            data[AtomicDataDict.POSITIONS_KEY].shape[0],
         )
+
+    def _geometry(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Harmonics of the directions, and as last column lengths: (rows, (l_max + 1)² + 1)."""
+        geometry = AtomicDataDict.with_edge_vectors({AtomicDataDict.EDGE_VECTORS_KEY: vectors})
         lengths = geometry[AtomicDataDict.EDGE_LENGTH_KEY]
         # Coincident atoms have no direction; zero instead keeps derivatives finite.
-        directions = vectors.flatten(0, 1) / torch.where(lengths > 0, lengths, 1.0)
+        directions = vectors / torch.where(lengths > 0, lengths, 1.0)
         harmonics = spherical_harmonics(directions, self.settings.l_max)
-        atoms = data[AtomicDataDict.POSITIONS_KEY].shape[0]
-        return Edges(table, neighbors, harmonics.to(dtype), self.bessel(lengths).to(dtype), atoms)
+        return torch.cat([harmonics, lengths], -1)
 
 
 def _layers(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from math import sqrt
 
 import torch
+
+from nablatom.models import jets
 
 __all__ = ["Perceptron"]
 
@@ -40,10 +43,19 @@ class Perceptron(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(..., first size) → (..., last size)."""
+        return self._layers(x, torch.nn.functional.silu)
+
+    def of_jets(self, x: torch.Tensor) -> torch.Tensor:
+        """The same for jets, (..., 1 + motions, first size)."""
+        return self._layers(x, partial(jets.apply, torch.nn.functional.silu))
+
+    def _layers(
+        self, x: torch.Tensor, activation: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
         for layer, weight in enumerate(self.weights):
             # SiLU halves the second moment, about
             gain = sqrt(2) if layer else 1.0
-            x = torch.nn.functional.silu(x) if layer else x
+            x = activation(x) if layer else x
             x = x @ (weight * (gain / sqrt(len(weight))))
         return x
 

@@ -44,5 +44,8 @@ class ScaleShift(torch.nn.Module):
 
     def forward(self, x: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
         """(atoms, 1) and (atoms,) → (atoms, 1)."""
-        scales, shifts = (table.to(x.dtype)[types] for table in (self.scales, self.shifts))
-        return torch.addcmul(shifts, scales, x)
+        return self.shifts.to(x.dtype)[types] + self.scaled(x, types)
+
+    def scaled(self, x: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
+        """Differences of energies, which no shift changes: (atoms, …) → (atoms, …)."""
+        return self.scales.to(x.dtype)[types] * x

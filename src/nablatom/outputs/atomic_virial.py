@@ -6,6 +6,8 @@ message passing, that would sum to the same virial but be wrong for every single
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 import torch
 
 from nablatom.models import AtomicDataDict, GraphModuleMixin
@@ -14,6 +16,9 @@ from nablatom.outputs.derivatives import (
     Model,
     detached,
     pair_derivatives,
+    point_of,
+    returned,
+    usable,
 )
 from nablatom.outputs.planning import hops_of
 from nablatom.outputs.wrapper import adopt, wants_graph
@@ -23,6 +28,23 @@ __all__ = ["AtomicVirialOutput", "atomic_virials"]
 SYMMETRIC = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))  # an energy knows no rotation
 
 
+@runtime_checkable
+class Movable(Protocol):
+    """A model that carries changes of its edges along, from the edges to the energies."""
+
+    def moved(
+        self, data: AtomicDataDict.Type, motions: torch.Tensor
+    ) -> tuple[AtomicDataDict.Type, torch.Tensor]:
+        """The outputs, and the changes of ``atomic_energy``, (atoms, motions).
+
+        Parameters
+        ----------
+        data
+            With ``edge_vectors``, all that the model reads of positions and cells.
+        motions : (edges, motions, 3)
+        """
+
+
 def atomic_virials(
     model: Model, data: AtomicDataDict.Type, *, create_graph: bool | None = None
 ) -> torch.Tensor:
@@ -30,8 +52,9 @@ def atomic_virials(
 
     Exact at any depth of message passing and for any periodicity. A model whose edges each
     enter the energy of their center only (``hops`` is 1) takes one backward pass,
-    ``W_i = -sum_(p from i) v_p dE/dv_p``; any other takes one pass and, through that pass,
-    one for each of the six components.
+    ``W_i = -sum_(p from i) v_p dE/dv_p``. Of others, those that can carry motions of their edges
+    along (:class:`Movable`, as ``NequIP``) take one evaluation for all six components; the rest
+    one pass and, through that pass, one for each component.
 
     Parameters
     ----------
@@ -108,6 +131,8 @@ def _with_virials(
         )
         if energies.by_positions is None and energies.by_cell is None:
             return energies.outputs, _sum_over_edges(energies)
+    elif isinstance(model, Movable) and AtomicDataDict.EDGE_INDEX_KEY in data:
+        return _in_strained_motion(model, data, graph)
     return _through_weights(model, data, graph)
 
 
@@ -119,6 +144,25 @@ def _sum_over_edges(energies: Derivatives) -> torch.Tensor:
     count = len(energies.data[AtomicDataDict.POSITIONS_KEY])
     total = vectors.new_zeros(count, 3, 3).index_add(0, center, products)
     return -0.5 * (total + total.transpose(1, 2))
+
+
+def _in_strained_motion(
+    model: Movable, data: AtomicDataDict.Type, graph: bool
+) -> tuple[AtomicDataDict.Type, torch.Tensor]:
+    """Six strains at once: each changes an edge by ``v strain``."""
+    with torch.inference_mode(False), torch.set_grad_enabled(graph):
+        point = point_of(usable(data))
+        vectors = point[AtomicDataDict.EDGE_VECTORS_KEY]
+        motions = torch.stack([_sheared(vectors, a, b) for a, b in SYMMETRIC], dim=1)
+        outputs, changes = model.moved(point, motions)
+    return returned(outputs, data, graph), _tensors(-changes)
+
+
+def _sheared(vectors: torch.Tensor, a: int, b: int) -> torch.Tensor:
+    strain = vectors.new_zeros(3, 3)
+    strain[a, b] += 0.5
+    strain[b, a] += 0.5
+    return vectors @ strain
 
 
 def _through_weights(
@@ -138,8 +182,7 @@ def _through_weights(
         virial = -energies.strain.sum(0)
         shares = [_share(virial, weights, a, b, graph) for a, b in SYMMETRIC]
     outputs = energies.outputs if graph else detached(energies.outputs)
-    xx, yy, zz, yz, xz, xy = shares
-    return outputs, torch.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz], dim=-1).view(-1, 3, 3)
+    return outputs, _tensors(torch.stack(shares, dim=-1))
 
 
 def _share(
@@ -152,3 +195,8 @@ def _share(
         0.5 * (virial[a, b] + virial[b, a]), weights, retain_graph=True, create_graph=graph
     )
     return share[:, 0]
+
+
+def _tensors(components: torch.Tensor) -> torch.Tensor:
+    """Symmetric tensors (atoms, 3, 3) from their six components (atoms, 6)."""
+    return components[:, [0, 5, 4, 5, 1, 3, 4, 3, 2]].view(-1, 3, 3)
