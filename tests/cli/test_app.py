@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
-VERBS = ("demo", "compute", "fit", "eval", "show", "convert")
+VERBS = ("demo", "compute", "fit", "eval", "forces", "show", "convert")
 HEAVY = ("torch", "ase", "scipy", "pydantic", "matplotlib", "vesin", "yaml")
 
 
@@ -15,6 +15,17 @@ def test_help_has_an_example_and_json(run, verb):
     assert "Example:" in text
     assert f"nablatom {verb}" in text
     assert "--json" in text
+
+
+@pytest.mark.parametrize("verb", ["demo", "compute", "fit"])
+def test_help_tells_what_is_taken_if_nothing_is_given(run, verb):
+    from nablatom.cli.hypers import Hypers
+
+    text = " ".join(run(verb, "--help").replace("│", " ").split()).split("─ Descriptor ─")[1]
+    for name, setting in Hypers.model_fields.items():
+        option = text.split(f"--{name.replace('_', '-')} ")[1].split(" --")[0]
+        assert f"{setting.default}" in option
+        assert "if not given" in option
 
 
 def test_help_lists_all_verbs_and_no_arguments_is_help(run):

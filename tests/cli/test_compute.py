@@ -97,7 +97,7 @@ def test_simple_names_take_simple_options(run, mixed, tmp_path):
     ("arguments", "message"),
     [
         (["soap"], "no calculator 'soap'; choose from atomic-composition"),
-        (["spherical-expansion", "--cutoff", "4"], "--cutoff are for power-spectrum"),
+        (["spherical-expansion", "--cutoff", "4"], "--cutoff: for power-spectrum"),
         (["sorted-distances"], "max_neighbors"),
         (["radial-spectrum", "--descriptor", "power-spectrum"], "choose one of them"),
     ],

@@ -45,11 +45,12 @@ def test_demo_end_to_end(folder):
     ]
 
 
-def test_the_next_commands_work(run, folder):
+def test_the_next_commands_work(run, folder, tmp_path, monkeypatch):
     text = (folder / "text").read_text("utf-8")
     commands = [line.split() for line in text.splitlines() if line.strip().startswith("nablatom ")]
-    shown = [words[1:] for words in commands if words[1] in ("show", "eval")]
-    assert len(shown) == 2
+    shown = [words[1:] for words in commands if words[1] in ("show", "eval", "forces")]
+    assert len(shown) == 3
+    monkeypatch.chdir(tmp_path)
     for words in shown:
         assert run(*words)
 

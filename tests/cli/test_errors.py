@@ -141,11 +141,24 @@ def test_settings_files_are_checked(run, copper, tmp_path, text, words):
         (("fit", "{here}/text.mts", "-o", "{here}/m.mts"), "text.mts"),
         (("convert", "{copper}", "{here}/energies.txt"), "energies.txt"),
         (("compute", "{copper}", "-o", "{here}/d.mts", "--hypers", "{here}/no.yaml"), "no.yaml"),
+        (("compute", "{copper}", "-o", "{here}/d.txt"), "d.txt"),
+        (("compute", "{copper}", "bispectrum", "-o", "{here}/d.mts"), "the name comes first"),
+        (("compute", "-o", "{here}/d.mts"), "expected structures"),
+        (("fit", "{copper}", "-o", "{here}/m.txt"), "m.txt"),
+        (("fit", "{here}/bare.extxyz", "-o", "{here}/m.mts"), "bare.extxyz: expected energies"),
+        (("demo", "--structures", "{here}/bare.extxyz", "-o", "{here}"), "bare.extxyz: expected"),
+        (("demo", "-o", "{here}/text.txt"), "text.txt is a file: expected a folder"),
+        (("demo", "--symbols", "Xx", "-o", "{here}"), "'CuAu', got 'Xx'"),
+        (("eval", "{copper}", "{here}/energies.mts"), "copper.extxyz"),
+        (("eval", "{here}/energies.mts", "{copper}", "-o", "{here}/p.mts"), "p.mts"),
+        (("forces", "{copper}", "{here}/energies.mts"), "the model comes first"),
+        (("forces", "{here}", "{copper}"), "expected a folder that save_model wrote"),
     ],
 )
 def test_files_that_are_not_what_they_should_be(run, copper, tmp_path, command, at_fault):
     (tmp_path / "text.mts").write_text("not a tensor")
     (tmp_path / "text.txt").write_text("not a tensor")
+    write_structures(tmp_path / "bare.extxyz", [frame.copy() for frame in strained_cells(3)])
     run("convert", copper, tmp_path / "energies.mts")
     filled = [word.format(here=tmp_path, copper=copper) for word in command]
     message = run(*filled, fails=True)

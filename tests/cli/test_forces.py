@@ -150,6 +150,25 @@ def test_the_summary_is_of_the_numbers_of_the_model(run, structures, lennard_jon
     assert told["stress"]["largest"] == pytest.approx(stress.abs().max().item() * 160.2176634)
 
 
+def test_structures_without_periodicity_have_no_stress(run, structures, lennard_jones, tmp_path):
+    """As in the outputs of models: with a box around it or without."""
+    boxed = strained_cells(1, "Cu")[0].copy()
+    boxed.pbc = False
+    bare = boxed.copy()
+    bare.cell = None
+    write_structures(tmp_path / "open.extxyz", [boxed, bare])
+    told = run("forces", lennard_jones, tmp_path / "open.extxyz", "--stress", "--json")["summary"]
+    assert set(told) == {"energy", "forces"}
+    write_structures(
+        tmp_path / "mixed.extxyz", [*(s.copy() for s in read_structures(structures)), boxed, bare]
+    )
+    out = tmp_path / "out.extxyz"
+    arguments = ("forces", lennard_jones, tmp_path / "mixed.extxyz", "--stress", "-o", out)
+    assert run(*arguments, "--json")["summary"]["stress"]["count"] == 3 * 6
+    written = ase.io.read(out, ":")
+    assert ["stress" in frame.calc.results for frame in written] == [True] * 3 + [False] * 2
+
+
 def test_for_people(run, structures, lennard_jones, tmp_path):
     text = run("forces", lennard_jones, structures, "--partial")
     for word in ("eV/atom", "eV/Å", "partial forces sum to the forces within", "Next, try"):

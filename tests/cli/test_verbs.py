@@ -184,3 +184,20 @@ def test_convert_labelled_structures_to_energies(run, copper, tmp_path):
     run("convert", copper, tmp_path / "energies.mts")
     expected = reference_energies(read_structures(copper))
     assert nablatom.io.load(tmp_path / "energies.mts") == expected
+
+
+def test_each_verb_names_commands_that_work(run, copper, model, descriptor, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = ("--cutoff", 4, "--max-radial", 1, "--max-angular", 0)
+    for words in (
+        ("compute", copper, "-o", "new.mts", *small),
+        ("fit", copper, "-o", "new.mts", *small),
+        ("convert", descriptor, "copy.npz"),
+        ("eval", model, copper),
+        ("forces", model, copper, "--atomic-virial"),
+    ):
+        text = run(*words).split("Next, try:")[1]
+        commands = [line.split()[1:] for line in text.splitlines() if "nablatom" in line]
+        assert commands
+        for command in commands:
+            assert run(*command)

@@ -285,7 +285,7 @@ def test_missing_and_empty_files(tmp_path):
     (tmp_path / "empty.mts").touch()
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "none.mts")
-    with pytest.raises(ValueError, match=r"empty.mts holds no ZIP archive"):
+    with pytest.raises(ValueError, match=r"empty.mts is empty: expected what save wrote"):
         load(tmp_path / "empty.mts", mmap=True)
     with pytest.raises(
         TypeError, match="expected a TensorMap, a TensorBlock or Labels, got ndarray"

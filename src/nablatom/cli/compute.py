@@ -1,6 +1,7 @@
 """``nablatom compute``: the descriptor of structures, with explicit gradients."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -14,10 +15,12 @@ def compute(
     first: Annotated[
         str,
         typer.Argument(
-            metavar="[NAME]",
-            help="A calculator, such as soap-power-spectrum or lode-spherical-expansion.",
+            metavar="NAME",
+            help="A calculator, such as soap-power-spectrum or lode-spherical-expansion; "
+            "may be left out.",
+            show_default=False,
         ),
-    ],
+    ] = "",
     second: Annotated[
         Path | None, typer.Argument(metavar="STRUCTURES", help="Any file that ASE reads.")
     ] = None,
@@ -27,7 +30,7 @@ def compute(
         str, typer.Option(help="Comma-separated: positions, strain, cell; or none.")
     ] = "positions,strain",
     threads: Annotated[
-        int, typer.Option(min=1, help="How many work on one batch of structures.")
+        int, typer.Option(min=1, help="How many threads work on one batch of structures.")
     ] = 1,
     hypers: options.Hypers = None,
     descriptor: options.Descriptor = None,
@@ -47,7 +50,7 @@ def compute(
     --hypers soap.yaml --gradients positions,strain -o soap.mts --threads 2
     """
     from nablatom.cli.batches import computed
-    from nablatom.cli.files import write_tensor
+    from nablatom.cli.files import check_suffix, write_tensor
     from nablatom.cli.hypers import calculator_named, settings
     from nablatom.cli.steps import describe, gradient_names, read_checked
     from nablatom.cli.terminal import Terminal
@@ -60,6 +63,9 @@ def compute(
         "max_radial": max_radial,
         "max_angular": max_angular,
     }
+    if not first:
+        raise ValueError("expected structures: nablatom compute [NAME] STRUCTURES -o FILE")
+    check_suffix(output)
     structures = Path(first) if second is None else second
     if second is None:
         chosen = settings(hypers, descriptor=descriptor, **simple)
@@ -79,4 +85,5 @@ def compute(
         write_tensor(output, tensor)
         described = describe(tensor, output)
     terminal.file(output, str(described["text"]))
+    terminal.commands([f"nablatom show {quote(str(output))}"])
     terminal.result({"structures": len(frames), "settings": used, **described})

@@ -1,6 +1,7 @@
 """``nablatom convert``: the same data in another kind of file."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -23,10 +24,11 @@ def convert(
 
     [bold]Example:[/bold]  nablatom convert descriptor.mts descriptor.safetensors
     """
-    from nablatom.cli.files import TENSORS, open_tensor, write_tensor
-    from nablatom.cli.terminal import Terminal, size
+    from nablatom.cli.files import TENSORS, check_suffix, open_tensor, write_tensor
+    from nablatom.cli.terminal import Terminal, counted, size
 
     terminal = Terminal(as_json=as_json)
+    check_suffix(target)
     if source.suffix in TENSORS:
         tensor = open_tensor(source)
     else:
@@ -36,5 +38,6 @@ def convert(
         tensor = reference_energies(read_checked(source))
     write_tensor(target, tensor)
     bytes_written = target.stat().st_size
-    terminal.file(target, f"{len(tensor)} blocks, {size(bytes_written)}")
+    terminal.file(target, f"{counted(len(tensor), 'block')}, {size(bytes_written)}")
+    terminal.commands([f"nablatom show {quote(str(target))}"])
     terminal.result({"source": str(source), "target": str(target), "bytes": bytes_written})

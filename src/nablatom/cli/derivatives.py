@@ -11,8 +11,8 @@ import numpy as np
 from nablatom.block import TensorBlock
 from nablatom.cli.files import TENSORS, write_tensor
 from nablatom.cli.models import AnyModel
-from nablatom.cli.steps import renumbered
 from nablatom.cli.terminal import Terminal
+from nablatom.descriptors.assembly import renumbered
 from nablatom.labels import Labels
 from nablatom.models import LinearModel
 from nablatom.operations import join, remove_gradients, sum_over_samples
@@ -180,7 +180,10 @@ def _heat_flux(model: "torch.nn.Module", data: "Type", structure: ase.Atoms) -> 
     from nablatom.outputs import convective_heat_flux, heat_flux
 
     if not structure.has("momenta"):
-        raise ValueError("the structure has no velocities, of which the heat flux is made")
+        raise ValueError(
+            "the structure has no velocities, of which the heat flux is made: expected a column "
+            "of velocities or momenta, as ASE writes it"
+        )
     velocities = torch.tensor(structure.get_velocities())
     masses = torch.tensor(structure.get_masses())
     with torch.no_grad():

@@ -30,8 +30,16 @@ def _report(error: Exception) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    message = error.args[0] if isinstance(error, KeyError) and error.args else error
-    lines = [str(message) or type(error).__name__, *getattr(error, "__notes__", [])]
+    lines = [_message(error) or type(error).__name__, *getattr(error, "__notes__", [])]
     console = Console(stderr=True, highlight=False)
     text = Text("Error: ", style="bold red") + Text("\n".join(lines), style="red")
     console.print(text, soft_wrap=True)
+
+
+def _message(error: Exception) -> str:
+    """The text, without the quotes of a KeyError and the number of an error of the system."""
+    if isinstance(error, KeyError) and error.args:
+        return str(error.args[0])
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror.lower()}"
+    return str(error)

@@ -1,6 +1,7 @@
 """``nablatom eval``: the errors of a model on labelled structures."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -12,7 +13,8 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="A model written by nablatom fit.")],
     structures: Annotated[Path, typer.Argument(help="Any file that ASE reads.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the predictions (.extxyz).")
+        Path | None,
+        typer.Option("--output", "-o", help="Write the predictions (.extxyz): eV, eV/Å, eV/Å³."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -20,14 +22,22 @@ def evaluate(
 
     [bold]Example:[/bold]  nablatom eval model.mts structures.extxyz -o predictions.extxyz
     """
+    from nablatom.cli.files import check_suffix
     from nablatom.cli.steps import labelled_errors, predict, read_checked
     from nablatom.cli.terminal import Terminal, errors_table
     from nablatom.models import LinearModel
     from nablatom.systems import label_structures, write_structures
 
     terminal = Terminal(as_json=as_json)
-    frames = read_checked(structures)
-    energies = predict(LinearModel.load(model), frames, terminal)
+    if model.suffix != ".mts":
+        raise ValueError(
+            f"expected a model written by nablatom fit (.mts) first and then structures, got "
+            f"{model.name!r}; models of other kinds are for nablatom forces"
+        )
+    if output is not None:
+        check_suffix(output, [".extxyz"])
+    opened, frames = LinearModel.load(model), read_checked(structures)
+    energies = predict(opened, frames, terminal)
     errors = labelled_errors(energies, frames)
     terminal.title("Errors", f"{model} on {len(frames)} structures of {structures}")
     if errors:
@@ -37,4 +47,7 @@ def evaluate(
     if output is not None:
         write_structures(output, label_structures(frames, energies))
         terminal.file(output, "predicted energies (eV), forces (eV/Å), stresses (eV/Å³)")
+    else:
+        given = f"{quote(str(model))} {quote(str(structures))}"
+        terminal.commands([f"nablatom eval {given} -o predictions.extxyz"])
     terminal.result({"model": str(model), "structures": len(frames), "errors": errors})

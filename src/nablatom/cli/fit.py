@@ -1,6 +1,7 @@
 """``nablatom fit``: a linear model of labelled structures, in closed form."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -46,12 +47,14 @@ def fit(
 
     [bold]Example:[/bold]  nablatom fit structures.extxyz -o model.mts --cutoff 5 --test 0.1
     """
+    from nablatom.cli.files import check_suffix
     from nablatom.cli.hypers import settings
-    from nablatom.cli.steps import fit_summary, labelled_errors, parts_of, predict, read_checked
+    from nablatom.cli.steps import fit_summary, labelled_errors, parts_of, predict, read_labelled
     from nablatom.cli.terminal import Terminal, errors_table
     from nablatom.train import fit_linear
 
     terminal = Terminal(as_json=as_json)
+    check_suffix(output, [".mts"])
     chosen = settings(
         hypers,
         descriptor=descriptor,
@@ -61,7 +64,7 @@ def fit(
         max_angular=max_angular,
     )
     calculator = chosen.calculator()
-    frames = read_checked(structures)
+    frames = read_labelled(structures)
     parts = parts_of(frames, test=test, seed=seed)
     terminal.title("Fit", f"{len(parts['train'])} of {len(frames)} structures")
     terminal.say(chosen.summary())
@@ -81,4 +84,11 @@ def fit(
     summary = fit_summary(found, terminal)
     terminal.say(errors_table(errors))
     terminal.file(output, "the fitted model")
+    given = f"{quote(str(output))} {quote(str(structures))}"
+    terminal.commands(
+        [
+            f"nablatom eval {given} -o predictions.extxyz",
+            f"nablatom forces {given} --stress --partial -o forces.mts",
+        ]
+    )
     terminal.result({"model": str(output), **summary, "errors": errors})

@@ -1,10 +1,14 @@
 """``nablatom forces``: energies of structures by a model, with all the derivatives asked for."""
 
+from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from nablatom.cli.derivatives import Wanted
 
 __all__ = ["forces"]
 
@@ -62,8 +66,9 @@ def forces(
 ) -> None:
     """Compute energies and forces of structures, and other derivatives on request.
 
-    A tensor file holds the energies with forces and stress as gradients. Partial forces and
-    atomic virials, the Hessian, and the heat flux go to files of their own beside it.
+    The model comes first. A tensor file holds the energies with forces and stress as gradients.
+    Partial forces and atomic virials, the Hessian, and the heat flux go to files of their own
+    beside it.
 
     [bold]Example:[/bold]  nablatom forces model/ structures.extxyz --stress -o forces.mts
     """
@@ -84,19 +89,22 @@ def forces(
     payload: dict[str, object] = {"model": str(model), "structures": len(frames), "summary": told}
     if partial:
         payload["partial_forces_off"] = off = sums_off(found)
-        terminal.say(f"partial forces sum to the forces within {number(off)} eV/Å")
+        within = f"within {number(off)} eV/Å" if off else "exactly"
+        terminal.say(f"partial forces sum to the forces {within}")
     written = []
     if output is not None:
         written = write_derivatives(output, found, frames, terminal)
         payload["files"] = [str(path) for path in written]
-    terminal.commands(_next(model, structures, written))
+    terminal.commands(_next(model, structures, wanted, written))
     terminal.result(payload)
 
 
-def _next(model: Path, structures: Path, written: list[Path]) -> list[str]:
-    """What to try: look at tensors, or write some."""
+def _next(model: Path, structures: Path, wanted: "Wanted", written: list[Path]) -> list[str]:
+    """What to try: look at tensors, or write what was found."""
     tensors = [path for path in written if path.suffix != ".extxyz"]
     if tensors:
         return [f"nablatom show {quote(str(path))}" for path in tensors]
+    asked = [f"--{name.replace('_', '-')}" for name, said in asdict(wanted).items() if said]
+    options = " ".join(asked or ["--stress", "--partial"])
     given = f"{quote(str(model))} {quote(str(structures))}"
-    return [f"nablatom forces {given} --stress --partial -o forces.mts"]
+    return [f"nablatom forces {given} {options} -o forces.mts"]

@@ -1,7 +1,7 @@
 """Settings of a descriptor as text: from a YAML file and from options, checked."""
 
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, TypeAlias, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,10 +19,10 @@ from nablatom.descriptors.density_calculator import DensityCalculator
 from nablatom.descriptors.explicit import Explicit
 from nablatom.descriptors.plain import to_plain
 from nablatom.descriptors.settings import calculator_from
-from nablatom.models import Calculator
 
 __all__ = ["Hypers", "calculator_named", "settings"]
 
+Calculator: TypeAlias = DensityCalculator | Explicit
 
 SIMPLE = ("power-spectrum", "radial-spectrum")
 CALCULATORS = tuple(
@@ -109,7 +109,7 @@ def calculator_named(
     given = [f"--{option.replace('_', '-')}" for option, value in options.items() if value]
     if given:
         raise ValueError(
-            f"{', '.join(given)} are for {' and '.join(SIMPLE)} only; give the settings of {name} "
+            f"{', '.join(given)}: for {' and '.join(SIMPLE)} only; give the settings of {name} "
             "in a file, with --hypers"
         )
     found = {} if path is None else _read(path)
@@ -118,7 +118,8 @@ def calculator_named(
         found = cast("dict[str, object]", found[kind] or {})
     if kind not in CALCULATORS:
         known = ", ".join(sorted((*SIMPLE, *map(_kebab, CALCULATORS))))
-        raise ValueError(f"no calculator {name!r}; choose from {known}")
+        order = "; the name comes first, then the structures" if Path(name).exists() else ""
+        raise ValueError(f"no calculator {name!r}{order}; choose from {known}")
     calculator = cast("Calculator", calculator_from(kind, found))
     return calculator, to_plain(calculator)
 

@@ -48,6 +48,12 @@ def open_model(path: Path, *, trust: bool = False) -> AnyModel:
         return _foreign(path, trust)
     from nablatom.models import load_model
 
+    if not (path / "card.json").is_file() and path.suffix != ".safetensors":
+        raise ValueError(
+            f"{path} is no model: expected a folder that save_model wrote, or a file ending in "
+            f".safetensors, .mts, {', '.join((*YAML, *PICKLES))}; the model comes first, then "
+            "the structures"
+        )
     return load_model(path)
 
 

@@ -12,24 +12,33 @@ PANEL = "Descriptor"
 Hypers = Annotated[
     Path | None,
     typer.Option(
-        help="YAML file with the settings below; options override it.", rich_help_panel=PANEL
+        help="YAML file with settings, such as 'cutoff: 5.0'; options override it.",
+        rich_help_panel=PANEL,
     ),
 ]
 Descriptor = Annotated[
-    str | None, typer.Option(help="power-spectrum or radial-spectrum.", rich_help_panel=PANEL)
+    str | None,
+    typer.Option(help="power-spectrum, if not given, or radial-spectrum.", rich_help_panel=PANEL),
 ]
 Cutoff = Annotated[
-    float | None, typer.Option(help="Radius of the neighborhood, Å.", rich_help_panel=PANEL)
+    float | None,
+    typer.Option(help="Radius of the neighborhood, Å; 5.5 if not given.", rich_help_panel=PANEL),
 ]
 Width = Annotated[
     float | None,
-    typer.Option(help="Neighbors fade out over this distance before it, Å.", rich_help_panel=PANEL),
+    typer.Option(
+        help="Neighbors fade out over this distance before it, Å; 1.5 if not given.",
+        rich_help_panel=PANEL,
+    ),
 ]
 MaxRadial = Annotated[
     int | None,
-    typer.Option(help="Radial functions n = 0 … max-radial.", rich_help_panel=PANEL),
+    typer.Option(
+        help="Radial functions n = 0 … max-radial; 5 if not given.", rich_help_panel=PANEL
+    ),
 ]
 MaxAngular = Annotated[
-    int | None, typer.Option(help="Largest angular momentum l.", rich_help_panel=PANEL)
+    int | None,
+    typer.Option(help="Largest angular momentum l; 6 if not given.", rich_help_panel=PANEL),
 ]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]

@@ -21,7 +21,7 @@ from rich.text import Text
 from nablatom.cli.files import write_tensor
 from nablatom.cli.hypers import Hypers
 from nablatom.cli.report import Check, Report, write_report
-from nablatom.cli.steps import describe, descriptor_of, fit_summary, read_checked
+from nablatom.cli.steps import describe, descriptor_of, fit_summary, read_labelled
 from nablatom.cli.terminal import Terminal, errors_table, number, table
 from nablatom.descriptors import GradientCheck, verify_gradients
 from nablatom.models import Calculator
@@ -70,6 +70,8 @@ def run(
     source: Source, hypers: Hypers, folder: Path, seed: int, terminal: Terminal
 ) -> tuple[dict[str, object], bool]:
     """Everything that was found, for programs, and whether all gradients were right."""
+    if folder.is_file():
+        raise ValueError(f"{folder} is a file: expected a folder to write to, with --output")
     folder.mkdir(parents=True, exist_ok=True)
     clock, calculator = _Clock(), hypers.calculator()
     with clock.step("structures"):
@@ -108,7 +110,7 @@ def _structures(
 ) -> tuple[list[ase.Atoms], Path]:
     terminal.step(1, "Structures")
     if source.path is not None:
-        structures, path = read_checked(source.path), source.path
+        structures, path = read_labelled(source.path), source.path
     else:
         structures = strained_cells(source.count, source.symbols, seed)
         path = folder / "structures.extxyz"
@@ -243,10 +245,11 @@ def _composition(structures: Sequence[ase.Atoms]) -> str:
 
 
 def _commands(structures: Path, folder: Path) -> list[str]:
+    model, given = quote(str(folder / "model.mts")), quote(str(structures))
     return [
         f"nablatom show {quote(str(folder / 'descriptor.mts'))}",
-        f"nablatom eval {quote(str(folder / 'model.mts'))} {quote(str(structures))}",
-        "nablatom demo --symbols CuAu" if structures.parent == folder else "nablatom fit --help",
+        f"nablatom eval {model} {given}",
+        f"nablatom forces {model} {given} --stress --partial -o forces.mts",
     ]
 
 

@@ -24,9 +24,10 @@ def show(
 ) -> None:
     """Show the tree of a file: keys, blocks, shapes, dtypes, gradients and fill.
 
-    Arrays are memory-mapped, not read: files larger than the memory are no trouble.
+    Arrays are memory-mapped, not read: files larger than the memory are no trouble. A gradient is
+    "98% filled" if it has rows for this share of the atoms of each structure.
 
-    [bold]Example:[/bold]  nablatom show demo/descriptor.mts
+    [bold]Example:[/bold]  nablatom show nablatom-demo/descriptor.mts
     """
     from nablatom.cli.files import open_tensor
     from nablatom.cli.terminal import Terminal
@@ -41,10 +42,12 @@ def _tree(file: Path, tensor: "TensorMap", shown: int) -> "Tree":
     from rich.text import Text
     from rich.tree import Tree
 
-    from nablatom.cli.terminal import size
+    from nablatom.cli.terminal import counted, size
 
     keys = ", ".join(tensor.keys.names)
-    head = Text.assemble((file.name, "bold cyan"), f"  {len(tensor)} blocks, keys {keys}, ")
+    head = Text.assemble(
+        (file.name, "bold cyan"), f"  {counted(len(tensor), 'block')}, keys {keys}, "
+    )
     tree = Tree(head + Text(f"{size(file.stat().st_size)}"))
     for name, value in dict(tensor.info()).items():
         short = value if len(value) <= 100 else f"{value[:99]}…"
@@ -54,7 +57,7 @@ def _tree(file: Path, tensor: "TensorMap", shown: int) -> "Tree":
         _add_block(tree.add(Text.assemble((named, "bold"), "  ", _line(block))), block)
     if shown < len(tensor):
         more = len(tensor) - shown
-        text = f"… {more} more block{'s' * (more > 1)} (--all shows them)"
+        text = f"… {counted(more, 'more block')} (--all shows them)"
         tree.add(Text(text, style="dim"))
     return tree
 

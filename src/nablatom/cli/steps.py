@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ase
-import numpy as np
 
-from nablatom.block import TensorBlock
-from nablatom.cli.terminal import Terminal, size
-from nablatom.labels import Labels
+from nablatom.cli.terminal import Terminal, counted, size
+from nablatom.descriptors.assembly import renumbered
 from nablatom.models import Calculator, LinearModel
 from nablatom.operations import join
 from nablatom.systems import check_structures, read_structures, reference_energies
@@ -24,7 +22,7 @@ __all__ = [
     "parts_of",
     "predict",
     "read_checked",
-    "renumbered",
+    "read_labelled",
 ]
 
 BATCH = 16
@@ -38,6 +36,17 @@ def read_checked(path: Path) -> list[ase.Atoms]:
         check_structures(structures)
     except ValueError as error:
         error.add_note(f"in {path}")
+        raise
+    return structures
+
+
+def read_labelled(path: Path) -> list[ase.Atoms]:
+    """The same for structures that all have energies, as a fit needs them."""
+    structures = read_checked(path)
+    try:
+        reference_energies(structures)
+    except ValueError as error:
+        error.add_note(f"in {path}: expected energies, and forces and stresses if there are any")
         raise
     return structures
 
@@ -98,7 +107,7 @@ def parts_of(
 def fit_summary(fit: Fit, terminal: Terminal) -> dict[str, object]:
     """Say how a fit came about, and return it for programs."""
     rows = ", ".join(f"{count:,} of {target}" for target, count in fit.rows.items())
-    terminal.say(f"{fit.model.size} weights from {sum(fit.rows.values()):,} numbers ({rows})")
+    terminal.say(f"{fit.model.size:,} weights from {sum(fit.rows.values()):,} numbers ({rows})")
     how = "cross-validated" if fit.scan else "as given"
     terminal.say(f"regularisation λ = {fit.regularisation:g}, {how}")
     for note in fit.notes:
@@ -121,7 +130,8 @@ def describe(tensor: TensorMap, path: Path) -> dict[str, object]:
     }
     stored = ", ".join(f"{count:,} {name}" for name, count in rows.items())
     bytes_written = path.stat().st_size
-    text = f"{len(tensor)} blocks, {features} features, {size(bytes_written)}"
+    counts = f"{counted(len(tensor), 'block')}, {counted(features, 'feature')}"
+    text = f"{counts}, {size(bytes_written)}"
     return {
         "text": text + (f", gradient rows: {stored}" if stored else ""),
         "file": str(path),
@@ -130,18 +140,3 @@ def describe(tensor: TensorMap, path: Path) -> dict[str, object]:
         "gradient_rows": rows,
         "bytes": bytes_written,
     }
-
-
-def renumbered(tensor: TensorMap, first: int) -> TensorMap:
-    """The tensor of a batch, with systems counted from ``first``."""
-    blocks = [_renumbered_block(block, first) for block in tensor.blocks()]
-    return TensorMap.unchecked(tensor.keys, blocks, dict(tensor.info()))
-
-
-def _renumbered_block(block: TensorBlock, first: int) -> TensorBlock:
-    gradients = {name: _renumbered_block(g, first) for name, g in block.gradients()}
-    names = block.samples.names
-    values = block.samples.values + first * (np.array(names) == "system").astype(np.int32)
-    samples = Labels.unchecked(tuple(names), np.ascontiguousarray(values, np.int32))
-    components = tuple(block.components)
-    return TensorBlock.unchecked(block.values, samples, components, block.properties, gradients)

@@ -62,8 +62,8 @@ def _quantities(
     frames = by_target(found["energies"].block(), structures, fill=np.nan)
     yield "energy", "eV/atom", frames["energy"]
     yield "forces", "eV/Å", frames["forces"]
-    if "stress" in frames:
-        stress = frames["stress"]
+    stress = frames.get("stress", np.empty(0))
+    if np.isfinite(stress).any():
         yield "stress", "GPa", stress[np.isfinite(stress)] * TARGETS["stress"].factor
     if "atoms" in found:
         gradients = dict(found["atoms"].block().gradients())

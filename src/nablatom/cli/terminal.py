@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Terminal", "errors_table", "number", "size", "table"]
+__all__ = ["Terminal", "counted", "errors_table", "number", "size", "table"]
 
 T = TypeVar("T")
 Json = Mapping[str, object]
@@ -100,6 +100,11 @@ def number(value: float, digits: int = 3) -> str:
     rounded = float(f"{value:.{digits - 1}e}")
     decimals = max(0, digits - 1 - _exponent(rounded))
     return f"{rounded:,.{decimals}f}"
+
+
+def counted(count: int, noun: str) -> str:
+    """How many of something: 1 block, 1,118 weights."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def size(count: float) -> str:

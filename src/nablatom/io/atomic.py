@@ -1,7 +1,8 @@
 """Files that are written whole or not at all."""
-# ruff: noqa: PTH101, PTH105, PTH108, PTH116, PTH118, PTH120, PTH123
+# ruff: noqa: PTH101, PTH105, PTH108, PTH112, PTH116, PTH118, PTH120, PTH123
 # pathlib takes as long as writing a small map
 
+import errno
 import os
 import stat
 from collections.abc import Iterable
@@ -23,7 +24,10 @@ def write(path: str | os.PathLike[str], pieces: Iterable[bytes | memoryview]) ->
         with open(target, "wb") as file:
             file.writelines(pieces)
         return
-    temporary = os.path.join(os.path.dirname(target), f".nablatom-{os.urandom(8).hex()}.tmp")
+    folder = os.path.dirname(target)
+    if mode is None and not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "No such folder to write to", folder)
+    temporary = os.path.join(folder, f".nablatom-{os.urandom(8).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.writelines(pieces)

@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 File = str | os.PathLike[str] | BinaryIO
+_NO_ARCHIVE = "no ZIP archive: expected an .mts, .npz or .safetensors file that save wrote"
 _SMALL = 1 << 18  # files up to this size are read at once
 
 
@@ -183,7 +184,9 @@ def _archive(source: Source, name: str) -> Members:
         from nablatom.io.safetensors import Safetensors
 
         return Safetensors(source, name)
-    found = "Labels: use load_labels" if start[:6] == b"\x93NUMPY" else "no ZIP archive"
+    if source.size == 0:
+        raise ValueError(f"{name} is empty: expected what save wrote")
+    found = "Labels: use load_labels" if start[:6] == b"\x93NUMPY" else _NO_ARCHIVE
     raise ValueError(f"{name} holds {found}")
 
 

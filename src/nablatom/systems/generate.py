@@ -55,7 +55,10 @@ def strained_cells(n: int = 60, symbols: str = "Cu", seed: int = 0) -> list[ase.
 
 def _elements(symbols: str) -> list[str]:
     known = ("Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au")
-    elements = list(dict.fromkeys(ase.Atoms(symbols).get_chemical_symbols()))
+    try:
+        elements = list(dict.fromkeys(ase.Atoms(symbols).get_chemical_symbols()))
+    except (KeyError, ValueError):
+        raise ValueError(f"expected element symbols, such as 'CuAu', got {symbols!r}") from None
     unknown = [element for element in elements if element not in known]
     if unknown or not elements:
         raise ValueError(
