@@ -46,6 +46,12 @@ def test_no_cell_no_stress():
     structure = ase.Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]])
     structure.calc = SinglePointCalculator(structure, energy=0.0, stress=np.zeros(6))
     assert stress_of(structure) is None
+    boxed = ase.Atoms("Cu2", structure.positions, cell=[8, 8, 8])
+    boxed.calc = SinglePointCalculator(boxed, energy=0.0, stress=np.ones(6))
+    assert stress_of(boxed) is None
+    boxed.pbc = [True, False, False]
+    boxed.calc = SinglePointCalculator(boxed, energy=0.0, stress=np.ones(6))
+    assert stress_of(boxed).shape == (3, 3)
 
 
 @pytest.mark.parametrize("name", ["energy", "forces", "stress"])
@@ -54,6 +60,7 @@ def test_partly_missing_labels_are_named(name):
     structures[1], structures[3] = (relabelled(structures[i], drop=[name]) for i in (1, 3))
     with pytest.raises(ValueError, match=f"2 of 5 frames have no {name}.*frames 1, 3"):
         check_structures(structures)
+    check_structures(structures, labels=False)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nablatom.block import TensorBlock
 from nablatom.labels import Labels
-from nablatom.systems.targets import energy_of, forces_of, stress_of
+from nablatom.systems.targets import energy_of, forces_of, has_stress, stress_of
 from nablatom.tensor import TensorMap
 
 __all__ = ["label_structures", "reference_energies"]
@@ -152,7 +152,7 @@ def _add_stresses(
     gradient: TensorBlock,
 ) -> None:
     for row, frame in enumerate(frames[gradient.samples.column("sample")]):
-        if structures[frame].cell.rank == 3:
+        if has_stress(structures[frame]):
             derivative = gradient.values[row, :, :, 0]
             stress = (derivative + derivative.T) / 2 / abs(structures[frame].cell.volume)
             labels[frame]["stress"] = full_3x3_to_voigt_6_stress(stress)

@@ -68,13 +68,18 @@ def write_structures(path: str | Path, structures: Sequence[ase.Atoms]) -> None:
         raise ValueError(f"ASE knows no format for the suffix of {path}; try .extxyz") from error
 
 
-def check_structures(structures: Sequence[ase.Atoms]) -> None:
+def check_structures(structures: Sequence[ase.Atoms], *, labels: bool = True) -> None:
     """Check geometry and labels of structures that came from outside.
 
     Refused are: no structures, no atoms, unknown elements, positions or cells that are
     not finite, periodic directions without volume, atoms closer than 0.4 Å (periodic
     images included), labels that only some frames have, labels that are not finite, and
     labels in mixed units (see `check_units`).
+
+    Parameters
+    ----------
+    labels
+        Whether labels are checked, which predictions have no need of.
 
     Raises
     ------
@@ -90,8 +95,9 @@ def check_structures(structures: Sequence[ase.Atoms]) -> None:
         except ValueError as error:
             raise ValueError(f"frame {index}: {error}") from None
     _check_distances(structures)
-    check_targets(structures)
-    check_units(structures)
+    if labels:
+        check_targets(structures)
+        check_units(structures)
 
 
 def check_geometry(structure: ase.Atoms) -> None:

@@ -8,7 +8,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
-__all__ = ["check_targets", "energy_of", "forces_of", "stress_of"]
+__all__ = ["check_targets", "energy_of", "forces_of", "has_stress", "stress_of"]
 
 
 def energy_of(structure: ase.Atoms) -> float | None:
@@ -22,13 +22,25 @@ def forces_of(structure: ase.Atoms) -> NDArray[np.float64] | None:
     return _stored(structure, "forces")
 
 
+def has_stress(structure: ase.Atoms) -> bool:
+    """Whether there can be a stress: periodic along some direction, with a cell of some volume.
+
+    Examples
+    --------
+    >>> from ase.build import bulk, molecule
+    >>> has_stress(bulk("Cu")), has_stress(molecule("H2O", vacuum=5.0))
+    (True, False)
+    """
+    return bool(structure.pbc.any() and structure.cell.rank == 3)
+
+
 def stress_of(structure: ase.Atoms) -> NDArray[np.float64] | None:
     """Stress stored with a structure, (3, 3) in eV/Å³, positive under tension, or None.
 
-    A structure without a cell has no stress, whatever is stored.
+    A structure without a cell or without periodicity has no stress, whatever is stored.
     """
     stress = _stored(structure, "stress")
-    if stress is None or structure.cell.rank < 3:
+    if stress is None or not has_stress(structure):
         return None
     return voigt_6_to_full_3x3_stress(stress) if stress.shape == (6,) else stress.reshape(3, 3)
 

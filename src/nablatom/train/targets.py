@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nablatom.block import TensorBlock
+from nablatom.systems.targets import has_stress
 
 __all__ = ["TARGETS", "VOIGT", "Target", "by_target", "frames_of"]
 
@@ -87,8 +88,7 @@ def _forces(gradient: TensorBlock, counts: Integers, fill: float) -> Array:
 def _stress(
     gradient: TensorBlock, systems: Integers, structures: Sequence[ase.Atoms], fill: float
 ) -> Array:
-    volumes = np.array([abs(np.linalg.det(atoms.cell.array)) for atoms in structures])
-    volumes = np.where(volumes > 0, volumes, np.nan)
+    volumes = np.array([abs(s.cell.volume) if has_stress(s) else np.nan for s in structures])
     frames = systems[gradient.samples.column("sample")]
     symmetric = (gradient.values + gradient.values.swapaxes(1, 2)) / 2
     stress = symmetric[:, *VOIGT] / volumes[frames, None, None]  # (rows, 6, properties)
