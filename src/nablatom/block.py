@@ -505,7 +505,8 @@ def _mark(block: TensorBlock) -> None:
     """Name the labels of a block, so that torch can tell them from others when it traces."""
     if not tracing.compiling():
         for labels in (block._samples, *block._components, block._properties):
-            labels.mark()
+            if labels._token is None:
+                labels.mark()
 
 
 def register(block: TensorBlock | None = None) -> None:

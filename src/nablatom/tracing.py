@@ -31,6 +31,7 @@ def _never() -> bool:
 # Replaced by torch's own answer once torch is imported: Dynamo folds that into a constant.
 _is_compiling = _never
 _nouns: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any, Any], Any]]] = {}
+_known_to_torch: set[type] = set()
 
 
 def compiling() -> bool:
@@ -115,6 +116,8 @@ def register_noun(
     noun from them. torch is told if it is imported, and otherwise when this is called again.
     """
     global _is_compiling  # noqa: PLW0603
+    if noun in _known_to_torch:
+        return
     _nouns[noun.__name__] = (noun, flatten, unflatten)
     if (torch := sys.modules.get("torch")) is None:
         return
@@ -130,6 +133,7 @@ def register_noun(
                 put_together,
                 serialized_type_name=f"nablatom.{kind.__name__}",
             )
+    _known_to_torch.add(noun)
 
 
 def traceable(operation: F) -> F:

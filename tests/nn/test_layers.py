@@ -260,6 +260,24 @@ def test_input_is_left_as_it_was():
     nablatom.equal_raise(x, before)
 
 
+@pytest.mark.parametrize("gradients", [True, False])
+def test_modules_that_write_into_their_input_get_a_copy(gradients):
+    x = tensor(library="torch")
+    x = x if gradients else nablatom.remove_gradients(x)
+    before = x.copy()
+    torch.manual_seed(0)
+    last = torch.nn.Linear(3, 1, dtype=torch.float64)
+
+    def layers(in_place):
+        one = torch.nn.SiLU(inplace=in_place)
+        return [one, torch.nn.Sequential(one, last)]
+
+    for ours, theirs in zip(layers(False), layers(True), strict=True):
+        result = nn.ModuleMap(KEYS, [theirs] * len(KEYS))(x)
+        nablatom.allclose_raise(result, nn.ModuleMap(KEYS, [ours] * len(KEYS))(x))
+        nablatom.equal_raise(x, before)
+
+
 def test_copies_and_pickles_are_independent():
     for name in LAYERS:
         layer, x = made(name), taken(name)

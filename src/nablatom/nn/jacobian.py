@@ -28,7 +28,7 @@ from torch.nn import functional
 
 from nablatom.labels import Labels, Rows, remembered
 
-__all__ = ["Slopes", "chained", "contracted", "is_cheaper"]
+__all__ = ["Slopes", "called", "chained", "contracted", "is_cheaper"]
 
 Slopes = dict[type[torch.nn.Module], Callable[[Tensor], Tensor]]
 """The derivatives of modules that act on every entry by itself."""
@@ -53,7 +53,7 @@ def chained(modules: Sequence[torch.nn.Module], x: Tensor, slopes: Slopes) -> tu
     inputs = []
     for module in modules:
         inputs.append(x)
-        x = module(x)
+        x = called(module, x)
     jacobian = None
     for module, before in zip(reversed(modules), reversed(inputs), strict=True):
         if isinstance(module, torch.nn.Linear):
@@ -67,6 +67,12 @@ def chained(modules: Sequence[torch.nn.Module], x: Tensor, slopes: Slopes) -> tu
     return x, jacobian
 
 
+def called(module: torch.nn.Module, x: Tensor) -> Tensor:
+    """What a module makes of an array that it does not write into."""
+    result: Tensor = module(x.clone() if module.__dict__.get("inplace") else x)
+    return result
+
+
 def contracted(jacobian: Tensor, dx: Tensor, samples: Labels) -> Tensor:
     """``sum_p J[i, …, o, p] dx[r, a, …, p]``, ``i`` the sample of row ``r``: ``(r, a, …, o)``.
 
@@ -74,32 +80,27 @@ def contracted(jacobian: Tensor, dx: Tensor, samples: Labels) -> Tensor:
     """
     if jacobian.ndim == 2:  # the same for all
         return functional.linear(dx, jacobian)
-    components = jacobian.shape[1:-2]
-    own = dx.shape[1 : dx.ndim - 1 - len(components)]
-    flat = dx.reshape(len(dx), prod(own), prod(components), dx.shape[-1])
-    table = jacobian.reshape(len(jacobian), prod(components), *jacobian.shape[-2:])
-    result: Tensor = _contraction(table, flat, samples)
-    return result.reshape(len(dx), *own, *components, jacobian.shape[-2])
+    return _contraction(jacobian, dx, samples)
 
 
 # -- the product, its transpose, and each the derivative of the other ---------------------
 
 
 class _Contraction(torch.autograd.Function):
-    """``dy[r, a, c, o] = sum_p J[i, c, o, p] dx[r, a, c, p]``."""
+    """``dy[r, a, c, o] = sum_p J[i, c, o, p] dx[r, a, c, p]``, for any number of axes a and c."""
 
     @staticmethod
     def forward(jacobian: Tensor, dx: Tensor, samples: Labels) -> Tensor:
-        _, own, components, width = dx.shape
-        plan = _Bags(*_plan(samples, len(jacobian), own, components), dx.device)
+        plan = _Bags.of(jacobian.shape, dx, samples)
         # what torch calls in the backward pass of embedding_bag: dot products by index
         dots = torch.ops.aten._embedding_bag_per_sample_weights_backward
-        table = dx.reshape(-1, width)
+        table, outputs = dx.reshape(-1, dx.shape[-1]), jacobian.shape[-2]
         columns = [
             plan.back(dots(part, table, plan.order, plan.starts, plan.bags, _SUM))
-            for part in jacobian.reshape(-1, *jacobian.shape[2:]).unbind(1)
+            for part in jacobian.reshape(-1, *jacobian.shape[-2:]).unbind(1)
         ]
-        return torch.stack(columns, -1).reshape(*dx.shape[:3], jacobian.shape[2])
+        whole = columns[0] if outputs == 1 else torch.stack(columns, -1)
+        return whole.reshape(*dx.shape[:-1], outputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
@@ -111,7 +112,7 @@ class _Contraction(torch.autograd.Function):
         jacobian, dx = ctx.saved_tensors
         first, second, _ = ctx.needs_input_grad
         return (
-            _transpose(dy, dx, ctx.samples, len(jacobian)) if first else None,
+            _transposed(dy, dx, ctx.samples, tuple(jacobian.shape)) if first else None,
             _outer(dy, jacobian, ctx.samples) if second else None,
             None,
         )
@@ -121,17 +122,16 @@ class _Transpose(torch.autograd.Function):
     """``J[i, c, o, p] = sum_ra dy[r, a, c, o] dx[r, a, c, p]`` over the rows of each sample."""
 
     @staticmethod
-    def forward(dy: Tensor, dx: Tensor, samples: Labels, count: int) -> Tensor:
-        _, own, components, width = dx.shape
-        plan = _Bags(*_plan(samples, count, own, components), dx.device)
-        table = dx.reshape(-1, width)
+    def forward(dy: Tensor, dx: Tensor, samples: Labels, shape: tuple[int, ...]) -> Tensor:
+        plan = _Bags.of(shape, dx, samples)
+        table = dx.reshape(-1, dx.shape[-1])
         sums = [
             functional.embedding_bag(
                 plan.order, table, plan.starts, mode="sum", per_sample_weights=plan.there(column)
             )
             for column in dy.reshape(-1, dy.shape[-1]).unbind(-1)
         ]
-        return torch.stack(sums, 1).reshape(count, components, dy.shape[-1], width)
+        return (sums[0] if len(sums) == 1 else torch.stack(sums, 1)).reshape(shape)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
@@ -155,13 +155,22 @@ setattr(_Contraction.forward, "__signature__", signature(_Contraction.forward)) 
 setattr(_Transpose.forward, "__signature__", signature(_Transpose.forward))  # noqa: B010
 
 _contraction: Callable[..., Tensor] = _Contraction.apply
-_transpose: Callable[..., Tensor] = _Transpose.apply
+
+
+def _transposed(dy: Tensor, dx: Tensor, samples: Labels, shape: tuple[int, ...]) -> Tensor:
+    """The transpose; without the bookkeeping for a derivative that nobody can ask for."""
+    if not torch.is_grad_enabled():
+        return _Transpose.forward(dy, dx, samples, shape)
+    result: Tensor = _Transpose.apply(dy, dx, samples, shape)  # type: ignore[no-untyped-call]
+    return result
 
 
 def _outer(dy: Tensor, jacobian: Tensor, samples: Labels) -> Tensor:
     """``dx[r, a, c, p] = sum_o dy[r, a, c, o] J[i, c, o, p]``."""
     rows = torch.as_tensor(samples.values[:, 0].astype(np.int64), device=dy.device)
-    return torch.einsum("raco,rcop->racp", dy, jacobian[rows])
+    taken = jacobian[rows]
+    taken = taken.reshape(len(rows), *[1] * (dy.ndim + 1 - taken.ndim), *taken.shape[1:])
+    return (dy.unsqueeze(-2) @ taken).squeeze(-2)
 
 
 _SUM = 0  # torch's number for mode="sum"
@@ -177,6 +186,12 @@ class _Bags:
             torch.as_tensor(part, device=device) for part in (order, starts, bags)
         )
         self._in_order = in_order
+
+    @staticmethod
+    def of(shape: Sequence[int], dx: Tensor, samples: Labels) -> _Bags:
+        """Those of a Jacobian of this shape, ``(samples, *components, outputs, inputs)``."""
+        components, own = prod(shape[1:-2]), prod(dx.shape[1 : dx.ndim + 2 - len(shape)])
+        return _Bags(*_plan(samples, shape[0], own, components), dx.device)
 
     def there(self, column: Tensor) -> Tensor:
         """Numbers for the entries of ``dx``, in the order of the bags."""

@@ -112,18 +112,17 @@ class ModuleMap(torch.nn.Module):
         if tracing.compiling():
             tensors = dict(self.named_parameters()) | dict(self.named_buffers())
             return _forward(tensor, self._name, self.training, tensors)
-        places = _places(tensor.keys, self.in_keys)
+        places, modules = _places(tensor.keys, self.in_keys), list(self.module_list)
         blocks = []
-        for i, (place, block) in enumerate(zip(places, tensor, strict=True)):
+        for i, (place, block) in enumerate(zip(places, tensor.blocks(), strict=True)):
             try:
-                blocks.append(self._block(place, block))
+                blocks.append(self._block(modules[place], place, block))
             except (ValueError, TypeError) as error:
                 error.add_note(f"in the block with {tensor.keys[i].print()}")
                 raise
         return TensorMap.unchecked(tensor.keys, blocks, tensor.info())
 
-    def _block(self, place: int, block: TensorBlock) -> TensorBlock:
-        module = self.module_list[place]
+    def _block(self, module: torch.nn.Module, place: int, block: TensorBlock) -> TensorBlock:
         _check_arrays(module, block)
         if self.in_properties is not None and block.properties != self.in_properties[place]:
             raise ValueError(
@@ -132,9 +131,9 @@ class ModuleMap(torch.nn.Module):
             )
         result = through(module, block)
         properties = self.out_properties
-        return relabelled(
-            result, counted(result.shape[-1]) if properties is None else properties[place]
-        )
+        if properties is None:
+            return relabelled(result, counted(result.values.shape[-1]))
+        return relabelled(result, properties[place])
 
     # -- state -------------------------------------------------------------------------
 

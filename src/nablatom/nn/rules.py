@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from nablatom.block import TensorBlock
 from nablatom.labels import Labels
-from nablatom.nn.jacobian import Slopes, chained, contracted, is_cheaper
+from nablatom.nn.jacobian import Slopes, called, chained, contracted, is_cheaper
 from nablatom.operations import apply
 from nablatom.operations.chain import elementwise, linear
 
@@ -65,22 +65,22 @@ def through(module: torch.nn.Module, block: TensorBlock) -> TensorBlock:
         changes the number of samples or components, or if gradients have gradients of their
         own and the module is not linear.
     """
-    if isinstance(module, SampleWise):
-        return module.through(block)
     if isinstance(module, torch.nn.Sequential):
         return _chain(list(module), block)
+    if isinstance(module, SampleWise):
+        return module.through(block)
     if isinstance(module, torch.nn.Linear):
         return _affine(module, block)
     if isinstance(module, torch.nn.Identity):
         return block
     if type(module) in SLOPES:
-        return elementwise(module, SLOPES[type(module)], block)
+        return elementwise(lambda x: called(module, x), SLOPES[type(module)], block)
     return _differentiated(module, block)
 
 
 def _chain(modules: list[torch.nn.Module], block: TensorBlock) -> TensorBlock:
     """One module after the other; see :mod:`nablatom.nn.jacobian` for the two ways to do it."""
-    if all(isinstance(f, torch.nn.Linear) or type(f) in SLOPES for f in modules) and modules:
+    if all(type(f) in SLOPES or isinstance(f, torch.nn.Linear) for f in modules) and modules:
         if not block.has_any_gradient():
             return _values_alone(modules, block)
         if _can_go_backwards(modules, block):
@@ -95,7 +95,7 @@ def _values_alone(modules: list[torch.nn.Module], block: TensorBlock) -> TensorB
     _check_widths(modules, block)
     x = block.values
     for module in modules:
-        x = module(x)
+        x = called(module, x)
     return TensorBlock.unchecked(x, block.samples, block.components, counted(x.shape[-1]))
 
 
@@ -127,7 +127,7 @@ def _times(jacobian: Tensor, gradient: TensorBlock, properties: Labels) -> Tenso
 
 
 def _check_widths(modules: list[torch.nn.Module], block: TensorBlock) -> None:
-    width = block.shape[-1]
+    width = block.values.shape[-1]
     for module in modules:
         if isinstance(module, torch.nn.Linear):
             if module.in_features != width:
@@ -152,7 +152,7 @@ def _affine(module: torch.nn.Linear, block: TensorBlock) -> TensorBlock:
 
 def _differentiated(module: torch.nn.Module, block: TensorBlock) -> TensorBlock:
     """Any module, whose derivatives torch finds."""
-    values = module(block.values)
+    values = called(module, block.values)
     if values.shape[:-1] != block.values.shape[:-1]:
         raise ValueError(
             "a module must keep samples and components, but "
