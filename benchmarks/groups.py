@@ -345,7 +345,8 @@ def shuffled_rows(library: ModuleType, rows: Rows) -> tuple[Any, ...]:
 
 
 def equal_labels(library: ModuleType, rows: Rows) -> tuple[Any, ...]:
-    return library.Labels(NAMES, rows.ordered), library.Labels(NAMES, rows.ordered)
+    """Each of an array of its own: labels that share one are compared with themselves."""
+    return library.Labels(NAMES, rows.ordered), library.Labels(NAMES, rows.ordered.copy())
 
 
 def overlapping_labels(library: ModuleType, rows: Rows) -> tuple[Any, ...]:
