@@ -4,6 +4,7 @@ import ase.io
 import numpy as np
 import pytest
 import torch
+from ase.calculators.singlepoint import SinglePointCalculator
 
 import nablatom
 from nablatom.models import AtomicDataDict, LennardJones, LinearModel, NequIP, save_model
@@ -159,6 +160,9 @@ def test_structures_without_periodicity_have_no_stress(run, structures, lennard_
     write_structures(tmp_path / "open.extxyz", [boxed, bare])
     told = run("forces", lennard_jones, tmp_path / "open.extxyz", "--stress", "--json")["summary"]
     assert set(told) == {"energy", "forces"}
+    assert "2 of 2 structures have no stress" in run(
+        "forces", lennard_jones, tmp_path / "open.extxyz", "--stress"
+    )
     write_structures(
         tmp_path / "mixed.extxyz", [*(s.copy() for s in read_structures(structures)), boxed, bare]
     )
@@ -167,6 +171,18 @@ def test_structures_without_periodicity_have_no_stress(run, structures, lennard_
     assert run(*arguments, "--json")["summary"]["stress"]["count"] == 3 * 6
     written = ase.io.read(out, ":")
     assert ["stress" in frame.calc.results for frame in written] == [True] * 3 + [False] * 2
+
+
+def test_labels_do_not_matter(run, structures, lennard_jones, tmp_path):
+    """Of some structures only, and in other units: nothing is compared with them."""
+    labelled, *others = read_structures(structures)
+    labelled.calc = SinglePointCalculator(labelled, energy=1e9)
+    write_structures(tmp_path / "some.extxyz", [labelled, *(s.copy() for s in others)])
+    told = [
+        run("forces", lennard_jones, path, "--json")["summary"]
+        for path in (structures, tmp_path / "some.extxyz")
+    ]
+    assert told[0] == told[1]
 
 
 def test_for_people(run, structures, lennard_jones, tmp_path):

@@ -75,7 +75,7 @@ def compute(
         calculator, used = calculator_named(first, hypers, descriptor=descriptor, **simple)
         summary = repr(calculator)
     names = gradient_names(gradients)
-    frames = read_checked(structures)
+    frames = read_checked(structures, labels=False)
     terminal.title("Descriptor", summary)
     output.parent.mkdir(parents=True, exist_ok=True)
     with Spool(output.parent) as spool:

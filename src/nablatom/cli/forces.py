@@ -77,15 +77,22 @@ def forces(
     from nablatom.cli.steps import read_checked
     from nablatom.cli.summary import summary, summary_table, sums_off
     from nablatom.cli.terminal import Terminal, number
+    from nablatom.systems.targets import has_stress
 
     terminal = Terminal(as_json=as_json)
     wanted = Wanted(stress, partial, atomic_virial, hessian, heat_flux)
     check_output(output, wanted)
-    opened, frames = open_model(model, trust=trust), read_checked(structures)
+    opened, frames = open_model(model, trust=trust), read_checked(structures, labels=False)
     terminal.title("Forces", f"{model} on {len(frames)} structures of {structures}")
     found = derivatives_of(opened, frames, wanted, terminal)
     told = summary(found, frames)
     terminal.say(summary_table(told))
+    without = sum(not has_stress(frame) for frame in frames) if stress else 0
+    if without:
+        terminal.note(
+            f"{without} of {len(frames)} structures have no stress: they are not periodic, or "
+            "have no cell"
+        )
     payload: dict[str, object] = {"model": str(model), "structures": len(frames), "summary": told}
     if partial:
         payload["partial_forces_off"] = off = sums_off(found)

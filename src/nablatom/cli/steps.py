@@ -29,11 +29,11 @@ BATCH = 16
 GRADIENTS = ("positions", "strain", "cell")
 
 
-def read_checked(path: Path) -> list[ase.Atoms]:
+def read_checked(path: Path, *, labels: bool = True) -> list[ase.Atoms]:
     """The structures of a file, checked; the file is named if they are at fault."""
     structures = read_structures(path)
     try:
-        check_structures(structures)
+        check_structures(structures, labels=labels)
     except ValueError as error:
         error.add_note(f"in {path}")
         raise
