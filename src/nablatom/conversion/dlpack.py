@@ -55,6 +55,8 @@ def from_dlpack(
 ) -> TensorBlock:
     """A block around the array of any library that speaks DLPack, which shares its memory.
 
+    It has no gradients: ``add_gradient`` takes blocks that are made in the same way.
+
     Parameters
     ----------
     array : (samples, *components, properties)

@@ -88,7 +88,19 @@ class InvariantReLU(Layer):
     """:class:`ReLU` of the invariant blocks; the others stay as they are.
 
     ``invariant_keys`` selects the keys of invariant blocks; by default ``o3_lambda=0,
-    o3_sigma=1``.
+    o3_sigma=1``. Gradients follow as for :class:`ReLU`, or stay.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from nablatom import Labels, TensorBlock, TensorMap
+    >>> keys, n = Labels(["o3_lambda", "o3_sigma"], [[0, 1], [0, -1]]), Labels.range("n", 2)
+    >>> block = TensorBlock(torch.tensor([[-1.0, 2.0]]), Labels.single(), [], n)
+    >>> scalar, pseudoscalar = InvariantReLU(keys)(TensorMap(keys, [block, block]))
+    >>> scalar.values
+    tensor([[0., 2.]])
+    >>> torch.equal(pseudoscalar.values, block.values)
+    True
     """
 
     def __init__(
@@ -107,7 +119,19 @@ class InvariantSiLU(Layer):
     """:class:`SiLU` of the invariant blocks; the others stay as they are.
 
     ``invariant_keys`` selects the keys of invariant blocks; by default ``o3_lambda=0,
-    o3_sigma=1``.
+    o3_sigma=1``. Gradients follow as for :class:`SiLU`, or stay.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from nablatom import Labels, TensorBlock, TensorMap
+    >>> keys, n = Labels(["o3_lambda", "o3_sigma"], [[0, 1], [0, -1]]), Labels.range("n", 2)
+    >>> block = TensorBlock(torch.tensor([[0.0, 100.0]]), Labels.single(), [], n)
+    >>> scalar, pseudoscalar = InvariantSiLU(keys)(TensorMap(keys, [block, block]))
+    >>> scalar.values
+    tensor([[  0., 100.]])
+    >>> torch.equal(pseudoscalar.values, block.values)
+    True
     """
 
     def __init__(
@@ -126,7 +150,19 @@ class InvariantTanh(Layer):
     """:class:`Tanh` of the invariant blocks; the others stay as they are.
 
     ``invariant_keys`` selects the keys of invariant blocks; by default ``o3_lambda=0,
-    o3_sigma=1``.
+    o3_sigma=1``. Gradients follow as for :class:`Tanh`, or stay.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from nablatom import Labels, TensorBlock, TensorMap
+    >>> keys, n = Labels(["o3_lambda", "o3_sigma"], [[0, 1], [0, -1]]), Labels.range("n", 2)
+    >>> block = TensorBlock(torch.tensor([[0.0, 99.0]]), Labels.single(), [], n)
+    >>> scalar, pseudoscalar = InvariantTanh(keys)(TensorMap(keys, [block, block]))
+    >>> scalar.values
+    tensor([[0., 1.]])
+    >>> torch.equal(pseudoscalar.values, block.values)
+    True
     """
 
     def __init__(

@@ -79,6 +79,8 @@ class LayerNorm(Layer):
 class InvariantLayerNorm(Layer):
     """:class:`LayerNorm` of the invariant blocks; the others stay as they are.
 
+    Gradients follow as for :class:`LayerNorm`, or stay.
+
     Parameters
     ----------
     in_keys, out_properties
@@ -87,6 +89,16 @@ class InvariantLayerNorm(Layer):
         As for :class:`LayerNorm`, for all invariant keys or for each of them.
     invariant_keys
         Selects the keys of invariant blocks; by default ``o3_lambda=0, o3_sigma=1``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from nablatom import Labels, TensorBlock, TensorMap
+    >>> keys, n = Labels(["o3_lambda", "o3_sigma"], [[0, 1], [0, -1]]), Labels.range("n", 2)
+    >>> block = TensorBlock(torch.tensor([[1.0, 3.0]]), Labels.single(), [], n)
+    >>> scalar, pseudoscalar = InvariantLayerNorm(keys, 2, eps=0.0)(TensorMap(keys, [block] * 2))
+    >>> scalar.values.tolist(), pseudoscalar.values.tolist()
+    ([[-1.0, 1.0]], [[1.0, 3.0]])
     """
 
     def __init__(

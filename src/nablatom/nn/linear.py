@@ -80,6 +80,7 @@ class EquivariantLinear(Layer):
     """A :class:`Linear` layer that commutes with rotations: only invariant blocks have a bias.
 
     ``y_m = W x_m`` for every component ``m``, plus ``b`` where there is nothing to rotate.
+    Gradients follow ``W dx_m``, and have no bias.
 
     Parameters
     ----------

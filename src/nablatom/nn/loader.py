@@ -87,6 +87,19 @@ def group_and_join(
     ------
     ValueError
         If maps or tensors do not go together; the note says in which field.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from nablatom import Labels, TensorBlock, TensorMap
+    >>> from nablatom.nn import Dataset
+    >>> def energy(system):
+    ...     samples = Labels(["system"], [[system]])
+    ...     block = TensorBlock(torch.ones(1, 1), samples, [], Labels.range("energy", 1))
+    ...     return TensorMap(Labels.single(), [block])
+    >>> batch = group_and_join(Dataset(energy=[energy(3), energy(7)], name=["a", "b"]))
+    >>> batch.energy.block().samples["system"], batch.name
+    (array([3, 7], dtype=int32), ('a', 'b'))
     """
     names, options = _names(batch), dict(join_kwargs or {})
     data = []

@@ -90,6 +90,18 @@ def load_state(path: str | PathLike[str], module: torch.nn.Module) -> None:
     ValueError
         If keys or properties of a layer are others than those that were saved, if parameters
         are missing, left over or of another shape, or if the file is no such file.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from nablatom import Labels
+    >>> from nablatom.nn import Linear
+    >>> keys = Labels(["center_type"], [[1], [8]])
+    >>> trained, fresh = Linear(keys, 4, 2), Linear(keys, 4, 2)
+    >>> save_state("model.safetensors", trained)
+    >>> load_state("model.safetensors", fresh)
+    >>> all(map(torch.equal, fresh.parameters(), trained.parameters()))
+    True
     """
     from safetensors import SafetensorError, safe_open
 

@@ -74,6 +74,14 @@ def subtract(a: Any, b: Any, *, different_keys: str = "error") -> Any:
 
     Gradients subtract, ``da - db``; a number has none. Arguments and errors are those of
     :func:`add`: with ``different_keys="union"``, a block that only ``b`` has becomes ``-b``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> block = block_from_array(np.array([[1.0, 4.0]]))
+    >>> subtract(1, block).values
+    array([[ 0., -3.]])
     """
     if different_keys == "error":
         return _subtract(a, b)
@@ -101,6 +109,14 @@ def multiply(a: Any, b: Any, *, different_keys: str = "error") -> Any:
     different_keys
         What happens to a key that only one of two maps has: ``"error"``, or ``"intersection"``
         (the block that is missing counts as zero, and so does the product, which is left out).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> block = block_from_array(np.array([[1.0, 4.0]]))
+    >>> multiply(block, block).values
+    array([[ 1., 16.]])
     """
     if different_keys == "error":
         return _multiply(a, b)
@@ -126,6 +142,14 @@ def divide(a: Any, b: Any) -> TensorBlock:
     """The quotient ``a / b``, entry by entry, of maps or blocks, or of one and a real number.
 
     Gradients follow the quotient rule ``(da - a/b db) / b``. Errors are those of :func:`add`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> block = block_from_array(np.array([[1.0, 4.0]]))
+    >>> divide(2, block).values
+    array([[2. , 0.5]])
     """
     if _is_number(a):
         return elementwise(lambda y: _plain(a) / y, lambda y: -_plain(a) / (y * y), _tensor(b))
@@ -140,6 +164,14 @@ def pow(a: TensorBlock, exponent: float) -> TensorBlock:
     """The power ``a ** exponent``, entry by entry.
 
     Gradients follow ``exponent a ** (exponent - 1) da``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> block = block_from_array(np.array([[1.0, 4.0]]))
+    >>> pow(block, 0.5).values
+    array([[1., 2.]])
     """
     if not _is_number(exponent):
         raise TypeError(f"the exponent must be a real number, got {type(exponent).__name__}")
@@ -152,6 +184,13 @@ def abs(a: TensorBlock) -> TensorBlock:
     """The absolute value of every entry.
 
     Gradients follow ``sign(a) da``; at zero, where there is no derivative, they are zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> abs(block_from_array(np.array([[1.0, -4.0]]))).values
+    array([[1., 4.]])
     """
     return elementwise(arrays.namespace(a.values).abs, arrays.sign, a)
 

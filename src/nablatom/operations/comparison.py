@@ -29,26 +29,72 @@ Check = Callable[[Array, Array], Array]
 
 
 def equal(a: Any, b: Any) -> bool:
-    """Whether two maps or blocks have the same labels and exactly the same numbers."""
+    """Whether two maps or blocks have the same labels and exactly the same numbers.
+
+    Stored gradients are compared too, by name in any order; ``info`` does not count.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array, multiply
+    >>> block = block_from_array(np.array([[1.0, 2.0]]))
+    >>> equal(block, block.copy()), equal(block, multiply(block, 2))
+    (True, False)
+    """
     return next(_differences(a, b, _AXES, _same), None) is None
 
 
 def equal_raise(a: Any, b: Any) -> None:
-    """Raise a ``ValueError`` that shows the first difference, unless :func:`equal`."""
+    """Raise a ``ValueError`` that shows the first difference, unless :func:`equal`.
+
+    Stored gradients are compared too, after the values that they belong to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array, multiply
+    >>> block = block_from_array(np.array([[1.0, 2.0]]))
+    >>> equal_raise(block, multiply(block, 2))
+    Traceback (most recent call last):
+        ...
+    ValueError: 2 of 2 values differ, the first at (sample=0), (property=0): 1.0 and 2.0
+    """
     _raise_first(_differences(a, b, _AXES, _same))
 
 
 def allclose(
     a: Any, b: Any, rtol: float = 1e-13, atol: float = 1e-12, equal_nan: bool = False
 ) -> bool:
-    """Whether the labels are the same and all numbers agree: ``|a - b| ≤ atol + rtol |b|``."""
+    """Whether the labels are the same and all numbers agree: ``|a - b| ≤ atol + rtol |b|``.
+
+    Stored gradients are compared too, within the same bounds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array, multiply
+    >>> block = block_from_array(np.array([[1.0, 2.0]]))
+    >>> near = multiply(block, 1 + 1e-9)
+    >>> allclose(block, near), allclose(block, near, rtol=1e-8)
+    (False, True)
+    """
     return next(_differences(a, b, _AXES, _close(rtol, atol, equal_nan)), None) is None
 
 
 def allclose_raise(
     a: Any, b: Any, rtol: float = 1e-13, atol: float = 1e-12, equal_nan: bool = False
 ) -> None:
-    """Raise a ``ValueError`` that shows the first difference, unless :func:`allclose`."""
+    """Raise a ``ValueError`` that shows the first difference, unless :func:`allclose`.
+
+    Stored gradients are compared too, after the values that they belong to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array, multiply
+    >>> block = block_from_array(np.array([[1.0, 2.0]]))
+    >>> allclose_raise(block, multiply(block, 1 + 1e-9), rtol=1e-8)
+    """
     _raise_first(_differences(a, b, _AXES, _close(rtol, atol, equal_nan)))
 
 
@@ -59,6 +105,13 @@ def equal_metadata(
 
     ``check`` are some of ``"samples"``, ``"components"``, ``"properties"``; the keys always
     count. Without ``check_gradients`` only the values' own labels do.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> equal_metadata(block_from_array(np.ones((1, 2))), block_from_array(np.zeros((1, 2))))
+    True
     """
     return next(_differences(a, b, _checked(check), None, check_gradients), None) is None
 
@@ -66,7 +119,16 @@ def equal_metadata(
 def equal_metadata_raise(
     a: Any, b: Any, check: str | Sequence[str] = "all", check_gradients: bool = True
 ) -> None:
-    """Raise a ``ValueError`` that shows the first difference, unless :func:`equal_metadata`."""
+    """Raise a ``ValueError`` that shows the first difference, unless :func:`equal_metadata`.
+
+    The labels of stored gradients count too, unless ``check_gradients`` is False.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> equal_metadata_raise(block_from_array(np.ones((1, 2))), block_from_array(np.zeros((1, 2))))
+    """
     _raise_first(_differences(a, b, _checked(check), None, check_gradients))
 
 

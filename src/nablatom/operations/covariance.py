@@ -29,7 +29,7 @@ def pca(tensor: TensorMap, count: int | None = None) -> PCA:
     """The principal components of the properties of a map, key by key.
 
     They are found from the covariance matrix; see :class:`Covariance`, also for maps that do not
-    fit in memory together.
+    fit in memory together. Gradients are not looked at here; :meth:`PCA.project` carries them.
 
     Parameters
     ----------

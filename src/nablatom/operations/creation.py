@@ -72,6 +72,14 @@ def ones_like(
 
     The gradients are not the derivatives of the values, which would be zero. Arguments and
     errors are those of :func:`zeros_like`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> ones_like(block_from_array(np.zeros((2, 3)))).values
+    array([[1., 1., 1.],
+           [1., 1., 1.]])
     """
     return _like(tensor, gradients, requires_grad, lambda x: arrays.filled(x.shape, 1, x))
 
@@ -85,6 +93,13 @@ def empty_like(
     """The same labels around whatever is in memory, for values and gradients to be filled in.
 
     Arguments and errors are those of :func:`zeros_like`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> empty_like(block_from_array(np.zeros((2, 3)))).shape
+    (2, 3)
     """
     return _like(tensor, gradients, requires_grad, lambda x: arrays.namespace(x).empty_like(x))
 
@@ -168,6 +183,13 @@ def detach(tensor: TensorBlock) -> TensorBlock:
     """The same numbers, sharing memory, out of the graph that torch has recorded.
 
     Stored gradients are kept, and leave the graph too. NumPy arrays stay as they are.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from nablatom import block_from_array, requires_grad
+    >>> detach(requires_grad(block_from_array(torch.ones(2, 1)))).values.requires_grad
+    False
     """
     return _around(tensor, arrays.detached)
 
@@ -176,7 +198,8 @@ def detach(tensor: TensorBlock) -> TensorBlock:
 def requires_grad(tensor: TensorBlock, requires_grad: bool = True) -> TensorBlock:
     """The same numbers, sharing memory, whose use torch records from here on, or does not.
 
-    What is recorded already stays so. The arrays of the operand themselves do not change.
+    What is recorded already stays so. The arrays of the operand themselves do not change. Stored
+    gradients are recorded as well, as numbers of their own.
 
     Raises
     ------
@@ -198,7 +221,17 @@ def requires_grad(tensor: TensorBlock, requires_grad: bool = True) -> TensorBloc
 
 @blockwise
 def make_contiguous(tensor: TensorBlock) -> TensorBlock:
-    """The same numbers, copied where they do not stand in memory in the order of the axes."""
+    """The same numbers, copied where they do not stand in memory in the order of the axes.
+
+    Gradients too, each for itself.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array, is_contiguous
+    >>> is_contiguous(make_contiguous(block_from_array(np.ones((2, 3)).T)))
+    True
+    """
     return _around(tensor, arrays.contiguous)
 
 

@@ -44,6 +44,13 @@ def log(a: TensorBlock) -> TensorBlock:
 
     Gradients follow ``da / a``. Entries that are not positive give what the array library
     gives for them: minus infinity at zero, NaN below.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> log(block_from_array(np.array([[1.0]]))).values
+    array([[0.]])
     """
     return elementwise(arrays.namespace(a.values).log, lambda x: 1 / x, a)
 
@@ -54,6 +61,13 @@ def sqrt(a: TensorBlock) -> TensorBlock:
 
     Gradients follow ``da / (2 sqrt(a))``, which is not finite at zero. For the length of a
     vector, which has a gradient to speak of there, see :func:`norm`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> sqrt(block_from_array(np.array([[4.0]]))).values
+    array([[2.]])
     """
     y = arrays.namespace(a.values).sqrt(a.values)
     return scaled(y, lambda rows: 0.5 / arrays.rows_of(y, rows), a)
@@ -64,6 +78,13 @@ def sin(a: TensorBlock) -> TensorBlock:
     """The sine of every entry, in radians.
 
     Gradients follow ``cos(a) da``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> sin(block_from_array(np.array([[np.pi / 2]]))).values
+    array([[1.]])
     """
     xp = arrays.namespace(a.values)
     return elementwise(xp.sin, xp.cos, a)
@@ -74,6 +95,13 @@ def cos(a: TensorBlock) -> TensorBlock:
     """The cosine of every entry, in radians.
 
     Gradients follow ``-sin(a) da``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> cos(block_from_array(np.array([[0.0]]))).values
+    array([[1.]])
     """
     xp = arrays.namespace(a.values)
     return elementwise(xp.cos, lambda x: -xp.sin(x), a)
@@ -84,6 +112,13 @@ def tanh(a: TensorBlock) -> TensorBlock:
     """The hyperbolic tangent of every entry.
 
     Gradients follow ``(1 - tanh(a)^2) da``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> tanh(block_from_array(np.array([[0.0, 100.0]]))).values
+    array([[0., 1.]])
     """
     y = arrays.namespace(a.values).tanh(a.values)
     return scaled(y, lambda rows: 1 - arrays.rows_of(y, rows) ** 2, a)
@@ -94,6 +129,13 @@ def silu(a: TensorBlock) -> TensorBlock:
     """The sigmoid linear unit ``a s(a)`` of every entry, with ``s(a) = 1 / (1 + e^-a)``.
 
     Gradients follow ``s (1 + a (1 - s)) da``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> silu(block_from_array(np.array([[0.0, 100.0]]))).values
+    array([[  0., 100.]])
 
     References
     ----------
@@ -112,6 +154,13 @@ def relu(a: TensorBlock) -> TensorBlock:
     """The larger of every entry and zero.
 
     Gradients are kept where ``a > 0`` and zero elsewhere, also at ``a = 0``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> relu(block_from_array(np.array([[-2.0, 3.0]]))).values
+    array([[0., 3.]])
     """
     return _at_least(a, 0)
 
@@ -126,6 +175,13 @@ def maximum(a: TensorBlock, bound: float) -> TensorBlock:
     ------
     TypeError
         If the bound is not a real number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> maximum(block_from_array(np.array([[-2.0, 3.0]])), 1).values
+    array([[1., 3.]])
     """
     return _at_least(a, _number("the bound of maximum", bound))
 

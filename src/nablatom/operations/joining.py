@@ -26,6 +26,9 @@ def join(
 ) -> Any:
     """One map from several, one after the other along ``"samples"`` or ``"properties"``.
 
+    Gradients, and theirs, are joined like their values: along samples, each row goes with its
+    sample; along properties, rows that one of the maps lacks are zero there.
+
     Parameters
     ----------
     tensors
@@ -42,6 +45,22 @@ def join(
     ValueError
         If the maps do not go together, or if an entry occurs twice along the axis: then
         ``add_dimension`` tells them apart.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array, multiply
+    >>> block = block_from_array(np.array([[1.0, 2.0]]), ["system"], [], ["n"])
+    >>> joined = join([block, multiply(block, 2)], "samples", add_dimension="set")
+    >>> joined.values
+    array([[1., 2.],
+           [2., 4.]])
+    >>> print(joined.samples)
+    Labels(
+        system  set
+          0      0
+          0      1
+    )
     """
     _check_joined(tensors)
     if axis not in ("samples", "properties"):
@@ -68,7 +87,18 @@ def join(
 def join_blocks(
     blocks: Sequence[TensorBlock], axis: str, add_dimension: str | None = None
 ) -> TensorBlock:
-    """One block from several, one after the other along an axis; see :func:`join`."""
+    """One block from several, one after the other along an axis; see :func:`join`.
+
+    Gradients are joined like their values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array, multiply
+    >>> block = block_from_array(np.array([[1.0, 2.0]]))
+    >>> join_blocks([block, multiply(block, 2)], "properties", add_dimension="set").values
+    array([[1., 2., 2., 4.]])
+    """
     joined: TensorBlock = join(blocks, axis, add_dimension=add_dimension)
     return joined
 

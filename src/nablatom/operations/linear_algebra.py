@@ -188,6 +188,16 @@ def ridge(
     ValueError
         As for :func:`lstsq`; if ``λ`` or a weight is negative, or of a kind that there is not.
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import Labels, TensorBlock
+    >>> rows, n = Labels.range("system", 2), Labels.range("n", 1)
+    >>> X = TensorBlock(np.array([[1.0], [1.0]]), rows, [], n)
+    >>> Y = TensorBlock(np.array([[3.0], [5.0]]), rows, [], Labels.range("energy", 1))
+    >>> ridge(X, Y, 2.0).values.round(12)
+    array([[2.]])
+
     References
     ----------
     Hoerl, Kennard, Technometrics 12, 55 (1970).
@@ -227,6 +237,16 @@ def solve(X: TensorBlock, Y: TensorBlock) -> TensorBlock:
         rows: :func:`lstsq` takes those.
     numpy.linalg.LinAlgError, torch.linalg.LinAlgError
         If ``X`` is singular.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import Labels, TensorBlock
+    >>> rows, n = Labels.range("system", 2), Labels.range("n", 2)
+    >>> X = TensorBlock(np.array([[1.0, 1.0], [0.0, 2.0]]), rows, [], n)
+    >>> Y = TensorBlock(np.array([[3.0], [4.0]]), rows, [], Labels.range("energy", 1))
+    >>> solve(X, Y).values
+    array([[1., 2.]])
     """
     _check_same_rows(X, Y)
     if X.components or X.has_any_gradient() or Y.has_any_gradient():

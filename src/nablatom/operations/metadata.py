@@ -73,7 +73,16 @@ def append_dimension(tensor: Any, axis: str, name: str, values: ArrayLike | int)
 def insert_dimension(tensor: Any, axis: str, index: int, name: str, values: ArrayLike | int) -> Any:
     """The same numbers with one more dimension before the one at ``index``.
 
-    The other arguments and the errors are those of :func:`append_dimension`.
+    Gradients have the same properties, and their samples stay as they are. The other arguments
+    and the errors are those of :func:`append_dimension`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import block_from_array
+    >>> block = block_from_array(np.ones((2, 1)), ["atom"])
+    >>> insert_dimension(block, "samples", 0, "system", 0).samples.names
+    ['system', 'atom']
     """
     return _changed(tensor, axis, lambda labels: _inserted(labels, index, name, values))
 
@@ -312,6 +321,8 @@ def unique_metadata(
 def one_hot(labels: Labels, dimension: Labels) -> NDArray[np.int32]:
     """One row for each entry: 1 in the column of its value of a dimension, 0 elsewhere.
 
+    A plain table of whole numbers, without gradients.
+
     Parameters
     ----------
     dimension
@@ -340,7 +351,7 @@ def one_hot(labels: Labels, dimension: Labels) -> NDArray[np.int32]:
     if len(dimension.names) != 1:
         raise ValueError(f"one_hot needs one dimension, got {dimension.names}")
     table = np.zeros((len(labels), len(dimension)), np.int32)
-    table.reshape(-1)[_places(labels, dimension)] = 1
+    table.put(_places(labels, dimension), 1)
     return table
 
 

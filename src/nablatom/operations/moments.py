@@ -202,7 +202,7 @@ def _shares_of_samples(x: TensorBlock, route: Route, w: TensorBlock | None) -> A
     """``w / sum w`` of each sample."""
     groups = groups_of(route)
     if w is None:
-        return arrays.take(1 / arrays.constant(groups.at_least_one, like=x.values), route.rows)
+        return 1 / arrays.constant(groups.size_of_entry, like=x.values)
     weights = w.values.reshape(-1)
     sums = arrays.add_rows(weights, route.rows, len(route.samples))
     # a group without weight has no entries: any other number will do
@@ -224,7 +224,7 @@ def _shares_of_properties(x: TensorBlock, route: Route, w: Array | None) -> Arra
     """``w / sum w`` of each property."""
     groups = groups_of(route)
     if w is None:
-        return arrays.take(1 / arrays.constant(groups.at_least_one, like=x.values), route.rows)
+        return 1 / arrays.constant(groups.size_of_entry, like=x.values)
     sums = arrays.add_columns(w[None], route.rows, groups.columns)[0]
     sums = sums + arrays.constant(groups.size == 0, like=sums)
     return w / arrays.take(sums, route.rows)
@@ -246,7 +246,10 @@ class Groups(NamedTuple):
     """What a route says of its groups."""
 
     size: NDArray[np.int64]
-    at_least_one: NDArray[np.int64]
+    size_of_entry: NDArray[np.int64]
+    """How many go together with each entry, itself included."""
+    roundings: NDArray[np.int64]
+    """By how many times the precision the mean of a group of equal numbers can be off."""
     columns: arrays.Columns
 
 
@@ -256,7 +259,7 @@ def groups_of(route: Route) -> Groups:
         count = len(route.samples)
         size = np.bincount(route.rows, minlength=count)
         columns = arrays.columns(route.rows, count)
-        route.plans["groups"] = Groups(size, np.maximum(size, 1), columns)
+        route.plans["groups"] = Groups(size, size[route.rows], size + 2, columns)
     groups: Groups = route.plans["groups"]
     return groups
 
@@ -271,8 +274,8 @@ class Moments(NamedTuple):
     """The mean of each group."""
     variance: Array
     """The mean square of the deviations from it."""
-    entries: NDArray[np.int64]
-    """How many entries a group has, in a shape that goes with the others."""
+    roundings: NDArray[np.int64]
+    """By how many times the precision the mean of equal numbers is off, shaped as the others."""
     block: Callable[[Array, Callable[[], Array]], TensorBlock]
     """The block of some values, functions of the variances; their slopes where they are needed.
 
@@ -311,9 +314,9 @@ def moments_of_samples(x: TensorBlock, route: Route, weights: Any) -> Moments:
         return scaled(values, lambda rows: arrays.rows_of(slopes_of_groups(), rows), mean)
 
     variance = arrays.add_rows_of(squares, route.rows, len(route.samples), x.values)
-    entries = groups_of(route).size.reshape((-1, *[1] * (len(x.shape) - 1)))
+    roundings = groups_of(route).roundings.reshape((-1, *[1] * (len(x.shape) - 1)))
     moving = w is not None and w.has_any_gradient()
-    return Moments(center, variance, entries, with_moving_weights if moving else block)
+    return Moments(center, variance, roundings, with_moving_weights if moving else block)
 
 
 def moments_of_properties(x: TensorBlock, route: Route, weights: Any) -> Moments:
@@ -339,10 +342,12 @@ def moments_of_properties(x: TensorBlock, route: Route, weights: Any) -> Moments
             properties=route.samples,
         )
 
-    variance = arrays.rowwise(
-        lambda rows, _: summed(shares * deviations(rows) ** 2), len(x), x.values
-    )
-    return Moments(center, variance, groups_of(route).size, block)
+    def squares(rows: Any) -> Array:
+        off = deviations(rows)
+        return summed(shares * off * off)
+
+    variance = arrays.rowwise(lambda rows, _: squares(rows), len(x), x.values)
+    return Moments(center, variance, groups_of(route).roundings, block)
 
 
 def variance(moments: Moments) -> TensorBlock:
@@ -358,7 +363,8 @@ def deviation(moments: Moments) -> TensorBlock:
     the precision, and a slope from that would be noise of order one.
     """
     squares, center = moments.variance, moments.center
-    rounding = arrays.precision(center) * arrays.constant(moments.entries + 2, like=center) * center
+    roundings = arrays.constant(moments.roundings, like=center)
+    rounding = arrays.precision(center) * roundings * center
     spread = squares > rounding * rounding
     # one is added where there is none: the derivative of a root at zero is infinite
     root = (squares + ~spread) ** 0.5

@@ -130,6 +130,16 @@ def sort(tensor: Any, axes: str | Sequence[str] = "all", descending: bool = Fals
     ------
     ValueError
         If an axis has another name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import Labels, TensorBlock
+    >>> atoms = Labels(["atom"], [[2], [0]])
+    >>> block = TensorBlock(np.array([[1.0], [5.0]]), atoms, [], Labels.single())
+    >>> sort(block, "samples").values
+    array([[5.],
+           [1.]])
     """
     check_tensor("sort", tensor)
     chosen = list(listed_names(axes))
@@ -226,6 +236,16 @@ def remove_gradients(tensor: TensorBlock, remove: str | Sequence[str] | None = N
     ------
     KeyError
         If a gradient to remove is not there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import Labels, block_from_array
+    >>> block = block_from_array(np.ones((1, 1)))
+    >>> slope = block_from_array(np.ones((1, 1)))
+    >>> block.add_gradient("length", slope)
+    >>> remove_gradients(block).gradients_list()
+    []
     """
     names = None if remove is None else listed_names(remove)
     for name in names or []:
@@ -270,7 +290,21 @@ def filter_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> Tensor
 
 @traceable
 def drop_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> TensorMap:
-    """The blocks whose keys match no row of a selection; see :func:`filter_blocks`."""
+    """The blocks whose keys match no row of a selection; see :func:`filter_blocks`.
+
+    They are shared with ``tensor``, gradients included, or else copied.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import Labels, TensorMap, block_from_array
+    >>> block = block_from_array(np.ones((1, 1)))
+    >>> tensor = TensorMap(Labels(["center_type"], [[1], [8]]), [block, block])
+    >>> print(drop_blocks(tensor, Labels(["center_type"], [[1]])))
+    TensorMap with 1 blocks
+    keys: center_type
+               8
+    """
     check_map("drop_blocks", tensor)
     check_labels("drop_blocks", keys, "keys")
     return _chosen_blocks(tensor, *_matching(tensor.keys, keys, False), copy)
@@ -278,7 +312,20 @@ def drop_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> TensorMa
 
 @traceable
 def drop_empty_blocks(tensor: TensorMap, copy: bool = False) -> TensorMap:
-    """The blocks that have samples, components and properties at all, shared or copied."""
+    """The blocks that have samples, components and properties at all, shared or copied.
+
+    Gradients do not count, and stay with their values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nablatom import Labels, TensorMap, block_from_array
+    >>> blocks = [block_from_array(np.ones((n, 1))) for n in (0, 2)]
+    >>> print(drop_empty_blocks(TensorMap(Labels(["center_type"], [[1], [8]]), blocks)))
+    TensorMap with 1 blocks
+    keys: center_type
+               8
+    """
     check_map("drop_empty_blocks", tensor)
     kept = [i for i, block in enumerate(tensor) if all(block.shape)]
     return _chosen_blocks(tensor, tensor.keys.take(np.array(kept, np.int64)), kept, copy)
