@@ -9,7 +9,7 @@ import pytest
 import torch
 from ase.build import bulk
 
-from nablatom.models import ZBL, AtomicDataDict, NequIP, NequIPSettings
+from nablatom.models import ZBL, AtomicDataDict, NequIP, NequIPSettings, messages
 from nablatom.models.edge_table import edge_table, with_edge_table
 from nablatom.models.harmonics import spherical_harmonics
 from nablatom.models.irreps import Irreps, o3
@@ -365,8 +365,10 @@ def test_without_a_table_compiled_code_is_right_too():
     assert torch.allclose(compiled(data)["total_energy"], expected, rtol=1e-13)
 
 
-def test_energies_follow_edges_that_move(model):
+@pytest.mark.parametrize("piece", [1, 100, 10**6])
+def test_energies_follow_edges_that_move(model, piece, monkeypatch):
     """Any motions, with tables that have empty slots; by finite differences of the vectors."""
+    monkeypatch.setattr(messages, "PIECE", piece)
     structure = bulk("Si", cubic=True)
     structure.rattle(0.1, seed=2)
     del structure[[0, 3]]

@@ -126,8 +126,12 @@ class Convolution(torch.nn.Module):
             Of all atoms.
         """
         flat = {name: x.flatten(1, 2) for name, x in features.items()}
-        weights = self.radial.of_jets(edges.radial)
-        received = self._received(self._sent(flat, types), weights, jets_of_messages, edges)
+        sent = self._sent(flat, types)
+        pieces = [
+            self._received(sent, self.radial.of_jets(piece.radial), jets_of_messages, piece)
+            for piece in edges.pieces()
+        ]
+        received = {name: torch.cat([piece[name] for piece in pieces]) for name in self.after}
         sums = self._sums(self._own(flat, types, embedding), received, edges)
         jet = edges.harmonics.shape[1]
         return self.gate.of_jets(

@@ -11,6 +11,7 @@ in two batched products: the weights and their slopes are made once for all moti
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,9 @@ import torch
 from nablatom.models.edge_table import EdgeTable
 
 __all__ = ["EdgeJets", "Edges", "jets_of_messages", "messages"]
+
+PIECE = 6000
+"""Edges times motions of which a layer makes messages together: about what stays in a cache."""
 
 
 class Edges(NamedTuple):
@@ -73,6 +77,23 @@ class EdgeJets(NamedTuple):
     radial: torch.Tensor
     stretches: torch.Tensor
     atoms: int
+
+    def pieces(self) -> Iterator[EdgeJets]:
+        """A few rows of the table at a time; all at once on an accelerator."""
+        count, width = self.table.slots.shape
+        cached = PIECE // (width * self.harmonics.shape[1])
+        rows = max(cached if self.radial.device.type == "cpu" else count, 1)
+        for start in range(0, max(count, 1), rows):
+            here = slice(start, start + rows)
+            slots = slice(start * width, (start + rows) * width)
+            yield EdgeJets(
+                EdgeTable(self.table.slots[here], self.table.centers[here]),
+                self.neighbors[slots],
+                self.harmonics[slots],
+                self.radial[slots],
+                self.stretches[slots],
+                self.atoms,
+            )
 
 
 def messages(
