@@ -367,6 +367,21 @@ WRONG = {
         "out_features is 3",
     ),
     "one value too few": (lambda: nn.Linear(KEYS, [N] * 3, 1), ValueError, "each of 4 keys, got 3"),
+    "fewer than no properties": (
+        lambda: nn.Linear(KEYS, -1, 1),
+        ValueError,
+        "in_features must not be negative, got -1",
+    ),
+    "a block": (
+        lambda: nn.Tanh(KEYS)(X.block_by_id(0)),
+        TypeError,
+        "layers take a TensorMap, got TensorBlock",
+    ),
+    "what is no layer": (
+        lambda: nn.Sequential(KEYS, torch.nn.Tanh()),
+        TypeError,
+        "made of layers and module maps, got Tanh; ModuleMap.from_module",
+    ),
     "not a number": (lambda: nn.Linear(KEYS, 2.0, 1), TypeError, "in_features must be int"),
     "a number for a switch": (
         lambda: nn.Linear(KEYS, N, 1, bias=1),

@@ -33,6 +33,8 @@ def per_key(value: object, name: str, kinds: tuple[type, ...], count: int) -> li
                 f"{name} must be {expected}, for all keys or in a list with one for each, "
                 f"got {each!r}"
             )
+        if isinstance(each, int) and each < 0:
+            raise ValueError(f"{name} must not be negative, got {each}")
     return values
 
 

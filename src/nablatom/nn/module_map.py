@@ -109,6 +109,8 @@ class ModuleMap(torch.nn.Module):
 
     def forward(self, tensor: TensorMap) -> TensorMap:
         """The map of what the modules make of each block, with gradients."""
+        if not isinstance(tensor, TensorMap):
+            raise TypeError(f"layers take a TensorMap, got {type(tensor).__name__}")
         if tracing.compiling():
             tensors = dict(self.named_parameters()) | dict(self.named_buffers())
             return _forward(tensor, self._name, self.training, tensors)
@@ -187,6 +189,8 @@ class Layer(torch.nn.Module):
 class Sequential(Layer):
     """``y = f_n(… f_2(f_1(x)))``: a map that goes through several layers in turn.
 
+    Gradients follow the chain rule, layer by layer.
+
     Parameters
     ----------
     in_keys
@@ -217,7 +221,7 @@ class Sequential(Layer):
             raise TypeError(f"in_keys must be Labels, got {type(in_keys).__name__}")
         if not args:
             raise ValueError("a sequence needs at least one layer")
-        maps = [arg if isinstance(arg, ModuleMap) else arg.module_map for arg in args]
+        maps = [_module_map(arg) for arg in args]
         places = [_places(in_keys, each.in_keys) for each in maps]
         modules = [
             torch.nn.Sequential(
@@ -232,6 +236,17 @@ class Sequential(Layer):
             None if last is None else [last[i] for i in places[-1]],
             in_properties=None if first is None else [first[i] for i in places[0]],
         )
+
+
+def _module_map(layer: object) -> ModuleMap:
+    if isinstance(layer, ModuleMap):
+        return layer
+    if not isinstance(layer, Layer):
+        raise TypeError(
+            f"a sequence is made of layers and module maps, got {type(layer).__name__}; "
+            "ModuleMap.from_module makes one of a torch module"
+        )
+    return layer.module_map
 
 
 def _labels(value: Sequence[Labels] | None, name: str, count: int) -> list[Labels] | None:
