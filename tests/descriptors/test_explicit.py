@@ -573,7 +573,18 @@ def test_sum_over_waves_is_the_sum_over_neighbors():
             np.testing.assert_allclose(block.gradient(name).values, expected, atol=1e-9)
 
 
+def test_atoms_of_the_type_of_nobody_are_refused():
+    calculator = DESCRIPTORS["symmetry functions"]
+    with pytest.raises(ValueError, match="type 0, which stands for nobody"):
+        calculator(ase.Atoms("X2", [[0, 0, 0], [0, 0, 1]]))
+
+
 def test_lode_refuses_what_has_no_waves():
+    with pytest.raises(
+        ValueError, match=r"waves up to 3.77, expected at most 1e.07; give a"
+    ) as told:
+        LODE([alloy(), ase.Atoms("Cu", cell=[1e6, 1e6, 1e6], pbc=True)])
+    assert told.value.__notes__ == ["in structure 1"]
     with pytest.raises(ValueError, match="structure 1 is not periodic"):
         LODE([alloy(), molecule("H2O")])
     with pytest.raises(ValueError, match="radius of its own"):

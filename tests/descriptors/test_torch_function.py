@@ -15,20 +15,32 @@ from nablatom.descriptors import (
     Bispectrum,
     Cutoff,
     EquivariantPowerSpectrum,
+    Gaussian,
     Gto,
     LodeSphericalExpansion,
+    MixedTypes,
     NeighborList,
     SmearedPowerLaw,
     SoapPowerSpectrum,
     SoapRadialSpectrum,
     SortedDistances,
     SphericalExpansion,
+    SphericalExpansionByPair,
     Willatt2018,
 )
+from nablatom.descriptors.explicit import Explicit
 from nablatom.descriptors.torch_twin import twin
 from nablatom.models import AtomicDataDict
 
 SMALL = {"cutoff": Cutoff(3.5, width=1.0), "radial": Gto(1)}
+LODE = LodeSphericalExpansion(
+    radial=Gto(1, radius=2.0), density=SmearedPowerLaw(1.0), max_angular=1
+)
+MIXED = MixedTypes(
+    SphericalExpansion(**SMALL, max_angular=1),
+    (1, 6, 8, 29, 79),
+    [[1, 0.3], [0.2, 0], [0, 1], [-0.5, 0.4], [0.7, 0.7]],
+)
 FUNCTIONS = (G2(0.5), G2(4.0, 1.0), G5(0.1, 2.0), G4(0.05, 3.0, -1.0))
 CALCULATORS = {
     "expansion": SphericalExpansion(**SMALL, max_angular=2),
@@ -44,21 +56,42 @@ CALCULATORS = {
     ),
     "equivariant": EquivariantPowerSpectrum(SphericalExpansion(**SMALL, max_angular=1)),
     "bispectrum": Bispectrum(SphericalExpansion(**SMALL, max_angular=1)),
+    "by pair": SphericalExpansionByPair(
+        **SMALL, max_angular=1, center_weight=0.5, scaling=Willatt2018(2.0)
+    ),
+    "mixed types": MIXED,
+    "of mixed types": EquivariantPowerSpectrum(MIXED, max_lambda=1),
+    "lode": LODE,
+    "lode of a Gaussian": LodeSphericalExpansion(
+        radial=Gto(1, radius=1.5), density=Gaussian(1.2), max_angular=2, center_weight=0.3
+    ),
+    "lode of dispersion": LodeSphericalExpansion(
+        radial=Gto(0, radius=2.0), density=SmearedPowerLaw(1.2, 6.0), max_angular=1
+    ),
+    "short and long range": EquivariantPowerSpectrum(
+        SphericalExpansion(**SMALL, max_angular=1), LODE, max_lambda=1
+    ),
     "sorted distances": SortedDistances(3.5, 3),
     "distances of all": SortedDistances(3.5, 3, separate_neighbor_types=False),
     "neighbor list": NeighborList(3.0),
     "composition": AtomicComposition(),
     "symmetry functions": AtomicSymmetryFunctions(FUNCTIONS, Cutoff(3.5, width=None)),
 }
-LODE = LodeSphericalExpansion(
-    radial=Gto(1, radius=2.0), density=SmearedPowerLaw(1.0), max_angular=1
-)
+WAVES = ["lode", "lode of a Gaussian", "lode of dispersion", "short and long range"]
 
 
 def alloy():
     cell = np.array([[4.1, 0.3, 0.0], [0.4, 3.8, 0.5], [-0.2, 0.1, 4.4]])
     positions = np.array([[0, 0, 0], [0.5, 0.45, 0], [0.55, 0, 0.5]]) @ cell
     return ase.Atoms("CuAuCu", positions, cell=cell, pbc=True)
+
+
+def boxed(name):
+    """A molecule in a box, as waves need it."""
+    structure = molecule(name)
+    structure.set_cell([5.0, 5.5, 6.0])
+    structure.pbc = True
+    return structure
 
 
 def data_of(*structures):
@@ -89,13 +122,15 @@ def leaves(data):
 def test_gradients_once_and_twice(name):
     data = data_of(alloy())
     function = projected(CALCULATORS[name].torch(), data)
-    assert torch.autograd.gradcheck(function, leaves(data), eps=1e-5, atol=1e-6)
-    assert torch.autograd.gradgradcheck(function, leaves(data), eps=1e-5, atol=1e-5)
+    check = {"eps": 1e-5, "fast_mode": name in WAVES}  # fast: along random directions
+    assert torch.autograd.gradcheck(function, leaves(data), atol=1e-6, **check)
+    assert torch.autograd.gradgradcheck(function, leaves(data), atol=1e-5, **check)
 
 
 @pytest.mark.parametrize("name", CALCULATORS)
 def test_formulas_in_torch_give_the_same_values(name):
-    frames = [alloy(), molecule("CH3OH")]
+    make = boxed if name in WAVES else molecule
+    frames = [alloy(), make("CH3OH")]
     values = CALCULATORS[name](frames)
     positions = torch.tensor(np.concatenate([f.positions for f in frames]))
     cell = torch.tensor(np.stack([f.cell.array for f in frames]))
@@ -107,7 +142,8 @@ def test_formulas_in_torch_give_the_same_values(name):
 @pytest.mark.parametrize("name", CALCULATORS)
 def test_tensor_is_that_of_the_calculator(name):
     """Labels and values; a batch of frames; the graph goes to every frame's own atoms."""
-    structures = [alloy(), molecule("H2O"), molecule("CH3OH")]
+    make = boxed if name in WAVES else molecule
+    structures = [alloy(), make("H2O"), make("CH3OH")]
     tensor = CALCULATORS[name].torch()(data_of(*structures))
     expected = CALCULATORS[name](structures)
     assert tensor.keys == expected.keys
@@ -158,12 +194,19 @@ def test_training_on_forces_needs_no_second_derivatives_by_positions(calculator)
     assert float(found @ direction) == pytest.approx((plus - minus) / 2e-5, rel=1e-6)
 
 
+class Foreign(Explicit):
+    """A calculator that no formula in torch is known of."""
+
+    def tensor(self, frames, gradients):
+        return SortedDistances(3.5, 3).tensor(frames, gradients)
+
+
 def test_what_is_not_known_is_nan_or_an_error():
     data = data_of(alloy())
     for second, expected in ((True, NotImplementedError), (False, None)):
         positions, cell = leaves(data)
         values = flat(
-            LODE.torch(second_derivatives=second)({**data, "pos": positions, "cell": cell})
+            Foreign().torch(second_derivatives=second)({**data, "pos": positions, "cell": cell})
         )
         (slope,) = torch.autograd.grad((values**2).sum(), positions, create_graph=True)
         if expected is None:

@@ -34,11 +34,19 @@ from nablatom.operations import join, sort
 from nablatom.systems.pairs import PARAMETERS
 from nablatom.tensor import TensorMap
 
-__all__ = ["LodeSphericalExpansion"]
+__all__ = [
+    "LodeSphericalExpansion",
+    "center",
+    "half_space",
+    "has_mean",
+    "integrals",
+    "transform",
+]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
+MOST_WAVES = 1e7  # in a box around them: beyond, they take more memory than there is
 WAVES_PER_BATCH = 1 << 21  # numbers of all phases at a time
 
 
@@ -94,11 +102,12 @@ class LodeSphericalExpansion(Explicit):
             )
         if self.max_angular < 0:
             raise ValueError(f"max_angular counts from 0, got {self.max_angular}")
-        if not (np.isfinite(self._longest) and self._longest > 0):
+        if not (np.isfinite(self.longest) and self.longest > 0):
             raise ValueError(f"k_cutoff must be positive, got {self.k_cutoff}")
 
     @property
-    def _longest(self) -> float:
+    def longest(self) -> float:
+        """The largest wave vector of the sum."""
         width = self.density.width if isinstance(self.density, Gaussian) else self.density.smearing
         return 1.2 * np.pi / width if self.k_cutoff is None else self.k_cutoff
 
@@ -108,7 +117,11 @@ class LodeSphericalExpansion(Explicit):
         for system, frame in enumerate(frames):
             if len(frame):
                 _check_periodic(system, frame)
-                parts.append(self._frame(system, frame, gradients))
+                try:
+                    parts.append(self._frame(system, frame, gradients))
+                except ValueError as error:
+                    error.add_note(f"in structure {system}")
+                    raise
         return sort(join(parts, "samples", different_keys="union"), "keys")
 
     def _frame(self, system: int, frame: ase.Atoms, gradients: tuple[str, ...]) -> TensorMap:
@@ -130,16 +143,15 @@ class LodeSphericalExpansion(Explicit):
     def _waves(self, frame: ase.Atoms) -> "_Waves":
         """Half of the waves, with what each adds to every coefficient, over the volume."""
         cell = frame.cell.array
-        k = _half_space(cell, self._longest)
+        k = half_space(cell, self.longest) @ (2 * np.pi * np.linalg.inv(cell).T)
         length = np.sqrt((k * k).sum(axis=1))
-        k, length = k[length > 0], length[length > 0]
         n, l = (
             self.radial.size,
             np.repeat(np.arange(self.max_angular + 1), 2 * np.arange(self.max_angular + 1) + 1),
         )
-        table = _integrals(self.radial, self._longest, self.max_angular)
+        table = integrals(self.radial, self.longest, self.max_angular)
         integral, slope, _ = (x.reshape(len(k), -1, n)[:, l] for x in table(length))
-        strength, change = (x[:, None, None] for x in _transform(self.density, length))
+        strength, change, _ = (x[:, None, None] for x in transform(self.density, length))
         Y, D = spherical_harmonics(k / length[:, None], self.max_angular)
         # i^l of both waves together: cos, -sin, -cos, sin, …
         sign = np.array([1, -1, -1, 1])[l % 4][:, None]
@@ -150,8 +162,8 @@ class LodeSphericalExpansion(Explicit):
         derivative = radial_slope[:, None] * Y[:, None, :, None] * direction
         derivative += radial[:, None] * (D / length[:, None, None])[..., None]
         constant = np.zeros(n)
-        if _has_mean(self.density):
-            zero = float(_transform(self.density, np.zeros(1))[0][0])
+        if has_mean(self.density):
+            zero = float(transform(self.density, np.zeros(1))[0][0])
             constant = factor[0] / 2 * zero * table(np.zeros(1))[0][0, :n] / np.sqrt(4 * np.pi)
         return _Waves(k, l % 2 == 1, values, factor * derivative, constant)
 
@@ -169,7 +181,7 @@ class LodeSphericalExpansion(Explicit):
         values[:, 0] += len(others) * waves.constant
         own = np.isin(atoms, others)
         if self.center_weight != 1.0:
-            values[own, 0] -= (1 - self.center_weight) * _center(self.radial, self.density)
+            values[own, 0] -= (1 - self.center_weight) * center(self.radial, self.density)
         found: dict[str, Array] = {}
         if gradients:
             moved = self._moved(waves, phases, atoms, others)
@@ -208,7 +220,7 @@ class LodeSphericalExpansion(Explicit):
         result = _contracted(sums, waves.odd, turned)  # (i, a, b, lm, n)
         total = values.copy()
         if self.center_weight != 1.0:
-            total[own, 0] += (1 - self.center_weight) * _center(self.radial, self.density)
+            total[own, 0] += (1 - self.center_weight) * center(self.radial, self.density)
         return result - np.eye(3)[:, :, None, None] * total[:, None, None]
 
     def _per_angular(
@@ -290,30 +302,35 @@ def _contracted(sums: tuple[Array, Array], odd: NDArray[np.bool_], waves: Array)
     return result
 
 
-def _half_space(cell: Array, longest: float) -> Array:
-    """Reciprocal vectors up to a length, one of every ``k, -k``, (waves, 3)."""
-    reciprocal = 2 * np.pi * np.linalg.inv(cell).T
-    most = np.floor(longest * np.linalg.norm(cell, axis=1) / (2 * np.pi)).astype(np.int64)
-    axes = [np.arange(-m, m + 1) for m in most]
+def half_space(cell: Array, longest: float) -> Rows:
+    """Reciprocal vectors up to a length, one of every ``k, -k``, by index, (waves, 3)."""
+    most = np.floor(longest * np.linalg.norm(cell, axis=1) / (2 * np.pi))
+    count = np.prod(2 * most + 1)
+    if count > MOST_WAVES:
+        raise ValueError(
+            f"the cell has {count:.1e} waves up to {longest:.3g}, expected at most "
+            f"{MOST_WAVES:.0e}; give a smaller k_cutoff, a wider density or a smaller cell"
+        )
+    axes = [np.arange(-m, m + 1) for m in most.astype(np.int64)]
     index = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     a, b, c = index.T
-    half = (a > 0) | ((a == 0) & ((b > 0) | ((b == 0) & (c > 0))))
-    k = index[half] @ reciprocal
-    return k[(k * k).sum(axis=1) <= longest**2]
+    index = index[(a > 0) | ((a == 0) & ((b > 0) | ((b == 0) & (c > 0))))]
+    k = index @ (2 * np.pi * np.linalg.inv(cell).T)
+    return index[(k * k).sum(axis=1) <= longest**2]
 
 
 @lru_cache(maxsize=16)
-def _integrals(basis: RadialBasis, longest: float, max_angular: int) -> RadialTable:
+def integrals(basis: RadialBasis, longest: float, max_angular: int) -> RadialTable:
     """``int x² R_nl(x) j_l(k x) dx`` up to the longest wave."""
     limit = basis.reach(np.inf)
     x, weights = nodes_and_weights(basis, longest / np.pi, limit)
     functions = basis(x, limit, max_angular)[0] * (weights * x * x)[:, None, None]
 
-    def integrals(k: Array) -> Array:
+    def overlaps(k: Array) -> Array:
         waves = np.stack([_bessel(l, k[:, None], x) for l in range(max_angular + 1)], axis=2)
         return np.einsum("dkls,sln->dkln", waves, functions)
 
-    return tabulated(integrals, longest * (1 + 1e-12), 1e-12)
+    return tabulated(overlaps, longest * (1 + 1e-12), 1e-12)
 
 
 def _bessel(l: int, k: Array, x: Array) -> Array:
@@ -330,29 +347,30 @@ def _bessel(l: int, k: Array, x: Array) -> Array:
 
 
 @lru_cache(maxsize=16)
-def _center(basis: RadialBasis, density: SmearedPowerLaw | Gaussian) -> Array:
+def center(basis: RadialBasis, density: SmearedPowerLaw | Gaussian) -> Array:
     """What an atom adds to its own density, per n: an integral over all of space."""
     limit = basis.reach(np.inf)
-    center: Array = radial_integrals(basis, density, np.zeros(1), limit, 0)[0, 0, 0]
-    return center / np.sqrt(4 * np.pi)
+    share: Array = radial_integrals(basis, density, np.zeros(1), limit, 0)[0, 0, 0]
+    return share / np.sqrt(4 * np.pi)
 
 
-def _has_mean(density: SmearedPowerLaw | Gaussian) -> bool:
+def has_mean(density: SmearedPowerLaw | Gaussian) -> bool:
     """Whether the constant wave is finite; else the mean of the field is set to zero."""
     return isinstance(density, Gaussian) or density.exponent > 3
 
 
-def _transform(density: SmearedPowerLaw | Gaussian, k: Array) -> tuple[Array, Array]:
-    """Fourier transform of the density, and its derivative by the length of the wave."""
+def transform(density: SmearedPowerLaw | Gaussian, k: Array) -> tuple[Array, Array, Array]:
+    """Fourier transform of the density, with two derivatives by the length of the wave."""
     if isinstance(density, Gaussian):
         square = density.width**2
         value = (
             (np.pi * square) ** -0.75 * (2 * np.pi * square) ** 1.5 * np.exp(-square * k * k / 2)
         )
-        return value, -square * k * value
+        return value, -square * k * value, square * (square * k * k - 1) * value
     p, norm = density.exponent, gamma(density.exponent / 2)
-    value = _power_integral(p, density.smearing, k) / norm
-    return value, -k / 2 * _power_integral(p - 2, density.smearing, k) / norm
+    # the derivative of the integral for p is -k/2 times that for p - 2
+    I0, I1, I2 = (_power_integral(q, density.smearing, k) / norm for q in (p, p - 2, p - 4))
+    return I0, -k / 2 * I1, k * k / 4 * I2 - I1 / 2
 
 
 def _power_integral(p: float, smearing: float, k: Array) -> Array:

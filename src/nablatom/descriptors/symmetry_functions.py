@@ -107,6 +107,8 @@ class AtomicSymmetryFunctions(Explicit):
     def tensor(self, frames: Sequence[ase.Atoms], gradients: tuple[str, ...]) -> TensorMap:
         """The functions of some structures."""
         atoms = Surroundings.of(frames, self.cutoff.radius)
+        if not atoms.type.all():
+            raise ValueError("there are atoms of type 0, which stands for nobody in the keys")
         found = dict(self._radial(atoms, gradients)) | dict(self._angular(atoms, gradients))
         names = ["center_type", "neighbor_1_type", "neighbor_2_type"]
         keys = sorted(found)

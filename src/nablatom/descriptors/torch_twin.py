@@ -1,15 +1,14 @@
 """The formulas of descriptors in torch, for derivatives that no kernel gives.
 
-A radial function enters as its value, slope and curvature at the distances, as
-``F + F' (r - r_0) + F'' (r - r_0)²/2`` with ``r_0 = r`` held fixed: torch then finds the first
-and the second derivative exactly, and nobody may ask for a third.
+Radial functions have two derivatives (`nablatom.descriptors.torch_jets`): nobody may ask for a
+third.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import singledispatch
-from math import factorial, pi, sqrt
+from math import sqrt
 from typing import Any, NamedTuple
 
 import ase
@@ -20,16 +19,21 @@ from torch import Tensor
 
 from nablatom.block import TensorBlock
 from nablatom.descriptors.bispectrum import Bispectrum
+from nablatom.descriptors.by_pair import SphericalExpansionByPair
 from nablatom.descriptors.composition import AtomicComposition
 from nablatom.descriptors.density_calculator import DensityCalculator
 from nablatom.descriptors.equivariant import EquivariantPowerSpectrum
 from nablatom.descriptors.expansion import SphericalExpansion
+from nablatom.descriptors.lode import LodeSphericalExpansion
+from nablatom.descriptors.mixed_types import MixedTypes
 from nablatom.descriptors.neighbor_list import NeighborList
 from nablatom.descriptors.radial_table import radial_table
 from nablatom.descriptors.sorted_distances import SortedDistances, places
 from nablatom.descriptors.spectrum import SoapPowerSpectrum, SoapRadialSpectrum
 from nablatom.descriptors.surroundings import Surroundings
 from nablatom.descriptors.symmetry_functions import G4, AtomicSymmetryFunctions, triples
+from nablatom.descriptors.torch_jets import harmonics, jet, length
+from nablatom.descriptors.torch_waves import fields
 from nablatom.operations.coupling import clebsch_gordan
 from nablatom.tensor import TensorMap
 
@@ -78,12 +82,6 @@ class _System(NamedTuple):
         center, neighbor = (torch.tensor(rows) for rows in (atoms.center, atoms.neighbor))
         return _System(atoms, positions[neighbor] - positions[center] + periodic)
 
-    def rows(self, block: TensorBlock) -> Tensor:
-        """The atoms that samples are about."""
-        counts = np.bincount(self.atoms.system)
-        first = (np.cumsum(counts) - counts)[block.samples.column("system")]
-        return torch.tensor(first + block.samples.column("atom"))
-
     def summed(self, terms: Tensor, pairs: Rows) -> Tensor:
         """Sums over some pairs of each atom, (atoms, …)."""
         total = terms.new_zeros((len(self.atoms.type), *terms.shape[1:]))
@@ -91,80 +89,110 @@ class _System(NamedTuple):
         return total.index_add(0, center, terms[torch.tensor(pairs)])
 
 
-def _length(vectors: Tensor) -> Tensor:
-    return (vectors * vectors).sum(dim=-1).sqrt()
-
-
-def _jet(r: Tensor, function: Callable[[Array], tuple[Array, Array, Array]]) -> Tensor:
-    """A function of distances with two derivatives, (pairs,) or (pairs, columns)."""
-    value, slope, curvature = (r.new_tensor(part) for part in function(r.detach().numpy()))
-    step = (r - r.detach()).reshape(-1, *(1 for _ in value.shape[1:]))
-    return value + slope * step + curvature * step * step / 2
+def _rows(frames: Sequence[ase.Atoms], block: TensorBlock, name: str = "atom") -> Tensor:
+    """The atoms that samples are about."""
+    counts = np.array([len(frame) for frame in frames])
+    first = (np.cumsum(counts) - counts)[block.samples.column("system")]
+    return torch.tensor(first + block.samples.column(name))
 
 
 # -- densities -----------------------------------------------------------------------------
 
 
+def _radial(
+    calculator: DensityCalculator | SphericalExpansionByPair, angular: int, r: Tensor
+) -> Tensor:
+    """Radial integrals times the cutoff, (pairs, l, n)."""
+    table = radial_table(calculator.radial, calculator.density, calculator.cutoff.radius, angular)
+    radial = jet(r, table) * jet(r, calculator.cutoff)[:, None]
+    if calculator.scaling is not None:
+        radial = radial * jet(r, calculator.scaling)[:, None]
+    return radial.reshape(len(r), angular + 1, calculator.radial.size)
+
+
 def _densities(calculator: DensityCalculator, angular: int, system: _System) -> dict[int, Tensor]:
     """Neighbor type → the density around every atom, (atoms, lm, n)."""
-    atoms, r = system.atoms, _length(system.vectors)
-    table = radial_table(calculator.radial, calculator.density, calculator.cutoff.radius, angular)
-    radial = _jet(r, table) * _jet(r, calculator.cutoff)[:, None]
-    origin = np.zeros(1)
-    weight = calculator.center_weight * float(calculator.cutoff(origin)[0][0])
-    if calculator.scaling is not None:
-        radial = radial * _jet(r, calculator.scaling)[:, None]
-        weight *= float(calculator.scaling(origin)[0][0]) if weight else 0.0
+    atoms, r = system.atoms, length(system.vectors)
     l = np.repeat(np.arange(angular + 1), 2 * np.arange(angular + 1) + 1)
-    F = radial.reshape(len(r), angular + 1, -1)[:, torch.tensor(l)]
-    terms = _harmonics(system.vectors / r[:, None], angular)[:, :, None] * F
+    F = _radial(calculator, angular, r)[:, torch.tensor(l)]
+    terms = harmonics(system.vectors / r[:, None], angular)[:, :, None] * F
     found = {}
     types = atoms.types_of_pairs()[1]
     for neighbor in np.unique(atoms.type).tolist():
         total = system.summed(terms, np.flatnonzero(types == neighbor))
         own = torch.tensor(atoms.type == neighbor)
         center = total.new_zeros(total.shape)
-        center[own, 0] = weight * total.new_tensor(table.center)
+        center[own, 0] = total.new_tensor(_center(calculator, angular))
         found[neighbor] = total + center
     return found
 
 
-def _harmonics(u: Tensor, angular: int) -> Tensor:
-    """Real spherical harmonics of unit vectors, (pairs, lm): see `spherical_harmonics`."""
-    x, y, z = u.unbind(dim=1)
-    one = torch.ones_like(x)
-    q = {(0, 0): one}
-    c, s = [one], [torch.zeros_like(x)]
-    for l in range(1, angular + 1):
-        q[l, l] = (2 * l - 1) * q[l - 1, l - 1]
-        q[l, l - 1] = z * q[l, l]
-        for m in range(l - 1):
-            q[l, m] = ((2 * l - 1) * z * q[l - 1, m] - (l + m - 1) * q[l - 2, m]) / (l - m)
-        c, s = [*c, x * c[-1] - y * s[-1]], [*s, x * s[-1] + y * c[-1]]
-    columns = []
-    for l in range(angular + 1):
-        for m in range(-l, l + 1):
-            k = abs(m)
-            square = (2 * l + 1) / (4 * pi) * factorial(l - k) / factorial(l + k)
-            norm = sqrt(square * (2 if m else 1))
-            columns.append(norm * q[l, k] * (s[k] if m < 0 else c[k]))
-    return torch.stack(columns, dim=1)
+def _center(calculator: DensityCalculator, angular: int) -> Array:
+    """What an atom adds to its own density, (n,)."""
+    origin = np.zeros(1)
+    weight = calculator.center_weight * float(calculator.cutoff(origin)[0][0])
+    if calculator.scaling is not None and weight:
+        weight *= float(calculator.scaling(origin)[0][0])
+    table = radial_table(calculator.radial, calculator.density, calculator.cutoff.radius, angular)
+    return weight * table.center
 
 
-@twin.register
+@singledispatch
+def _around(
+    calculator: object,
+    frames: Sequence[ase.Atoms],  # noqa: ARG001
+    positions: Tensor,  # noqa: ARG001
+    cell: Tensor,  # noqa: ARG001
+) -> dict[int, Tensor]:
+    """Neighbor type → what an expansion has around every atom, (atoms, lm, n)."""
+    raise _unknown(calculator)
+
+
+@_around.register
 def _(
-    calculator: SphericalExpansion,
+    calculator: SphericalExpansion, frames: Sequence[ase.Atoms], positions: Tensor, cell: Tensor
+) -> dict[int, Tensor]:
+    system = _System.of(frames, calculator.cutoff.radius, positions, cell)
+    return _densities(calculator, calculator.max_angular, system)
+
+
+@_around.register
+def _(
+    calculator: LodeSphericalExpansion,
+    frames: Sequence[ase.Atoms],
+    positions: Tensor,
+    cell: Tensor,
+) -> dict[int, Tensor]:
+    return fields(calculator, frames, positions, cell)
+
+
+@_around.register
+def _(
+    calculator: MixedTypes, frames: Sequence[ase.Atoms], positions: Tensor, cell: Tensor
+) -> dict[int, Tensor]:
+    of_types = _around(calculator.expansion, frames, positions, cell)
+    weights = dict(zip(calculator.types, calculator.weights, strict=True))
+    parts = [
+        torch.stack([weight * density for weight in weights[z]]) for z, density in of_types.items()
+    ]
+    return dict(enumerate(torch.stack(parts).sum(dim=0)))
+
+
+@twin.register(SphericalExpansion)
+@twin.register(LodeSphericalExpansion)
+@twin.register(MixedTypes)
+def _(
+    calculator: SphericalExpansion | LodeSphericalExpansion | MixedTypes,
     values: TensorMap,
     frames: Sequence[ase.Atoms],
     positions: Tensor,
     cell: Tensor,
 ) -> Tensor:
-    system = _System.of(frames, calculator.cutoff.radius, positions, cell)
-    density = _densities(calculator, calculator.max_angular, system)
+    density = _around(calculator, frames, positions, cell)
     parts = []
     for key, block in values.items():
         l, n = key["o3_lambda"], torch.tensor(block.properties.column("n"))
-        of_type = density[key["neighbor_type"]][system.rows(block), l * l : (l + 1) ** 2]
+        of_type = density[key["neighbor_type"]][_rows(frames, block), l * l : (l + 1) ** 2]
         parts.append(of_type[:, :, n].flatten())
     return torch.cat(parts)
 
@@ -180,7 +208,7 @@ def _(
     system = _System.of(frames, calculator.cutoff.radius, positions, cell)
     density = _densities(calculator, 0, system)
     return torch.cat(
-        [density[k["neighbor_type"]][system.rows(b), 0].flatten() for k, b in values.items()]
+        [density[k["neighbor_type"]][_rows(frames, b), 0].flatten() for k, b in values.items()]
     )
 
 
@@ -196,7 +224,7 @@ def _(
     density = _densities(calculator, calculator.max_angular, system)
     parts = []
     for (_, a, b), block in ((tuple(key), block) for key, block in values.items()):
-        rows = system.rows(block)
+        rows = _rows(frames, block)
         l, first, second = (torch.tensor(column) for column in block.properties.values.T)
         if a == 0:  # the radial spectrum
             parts.append(density[b][rows, 0][:, second].flatten())
@@ -218,15 +246,6 @@ def _scalar(x: Tensor, y: Tensor, l: int) -> Tensor:
 # -- products of densities -----------------------------------------------------------------
 
 
-def _expanded(
-    calculator: object, frames: Sequence[ase.Atoms], positions: Tensor, cell: Tensor
-) -> tuple[_System, dict[int, Tensor]]:
-    if not isinstance(calculator, SphericalExpansion):
-        raise _unknown(calculator)
-    system = _System.of(frames, calculator.cutoff.radius, positions, cell)
-    return system, _densities(calculator, calculator.max_angular, system)
-
-
 @twin.register
 def _(
     calculator: EquivariantPowerSpectrum,
@@ -235,13 +254,13 @@ def _(
     positions: Tensor,
     cell: Tensor,
 ) -> Tensor:
-    system, first = _expanded(calculator.expansion, frames, positions, cell)
+    first = _around(calculator.expansion, frames, positions, cell)
     second = first
     if calculator.other is not None:
-        second = _expanded(calculator.other, frames, positions, cell)[1]
+        second = _around(calculator.other, frames, positions, cell)
     parts = []
     for key, block in values.items():
-        rows, degree = system.rows(block), key["o3_lambda"]
+        rows, degree = _rows(frames, block), key["o3_lambda"]
         x, y = first[key["neighbor_1_type"]][rows], second[key["neighbor_2_type"]][rows]
         pairs = dict.fromkeys(map(tuple, block.properties.values[:, :2].tolist()))
         products = [_coupled(x, y, l1, l2, degree).flatten(2) for l1, l2 in pairs]
@@ -257,10 +276,10 @@ def _(
     positions: Tensor,
     cell: Tensor,
 ) -> Tensor:
-    system, density = _expanded(calculator.expansion, frames, positions, cell)
+    density = _around(calculator.expansion, frames, positions, cell)
     parts = []
     for (_, *types), block in ((tuple(key), block) for key, block in values.items()):
-        x, y, z = (density[neighbor][system.rows(block)] for neighbor in types)
+        x, y, z = (density[neighbor][_rows(frames, block)] for neighbor in types)
         products = []
         for l1, l2, l3 in dict.fromkeys(map(tuple, block.properties.values[:, :3].tolist())):
             pair = _coupled(x, y, l1, l2, l3)
@@ -307,25 +326,25 @@ def _(
             terms = _angular_functions(v, w, functions, calculator)
         total = terms.new_zeros((len(system.atoms.type), len(functions)))
         total = total.index_add(0, torch.tensor(system.atoms.center[first]), terms)
-        parts.append(total[system.rows(block)].flatten())
+        parts.append(total[_rows(frames, block)].flatten())
     return torch.cat(parts)
 
 
 def _radial_functions(
     v: Tensor, functions: Sequence[Any], calculator: AtomicSymmetryFunctions
 ) -> Tensor:
-    r = _length(v)
-    f = _jet(r, calculator.cutoff)
+    r = length(v)
+    f = jet(r, calculator.cutoff)
     return torch.stack([torch.exp(-g.eta * (r - g.shift) ** 2) * f for g in functions], dim=1)
 
 
 def _angular_functions(
     v: Tensor, w: Tensor, functions: Sequence[Any], calculator: AtomicSymmetryFunctions
 ) -> Tensor:
-    r, s, t = _length(v), _length(w), _length(w - v)
+    r, s, t = length(v), length(w), length(w - v)
     cosine = (v * w).sum(dim=1) / (r * s)
-    f_two = _jet(r, calculator.cutoff) * _jet(s, calculator.cutoff)
-    f_three = f_two * _jet(t, calculator.cutoff)
+    f_two = jet(r, calculator.cutoff) * jet(s, calculator.cutoff)
+    f_three = f_two * jet(t, calculator.cutoff)
     columns = []
     for g in functions:
         near = isinstance(g, G4)
@@ -344,7 +363,7 @@ def _(
     cell: Tensor,
 ) -> Tensor:
     system = _System.of(frames, calculator.cutoff, positions, cell)
-    r = _length(system.vectors)
+    r = length(system.vectors)
     center, neighbor = system.atoms.types_of_pairs()
     parts = []
     for key, block in values.items():
@@ -358,7 +377,7 @@ def _(
         index = torch.tensor(system.atoms.center[pairs]), torch.tensor(place)
         far = r.new_full(shape, calculator.cutoff)
         distances = far.index_put(index, r[torch.tensor(pairs)])
-        parts.append(distances[system.rows(block)].flatten())
+        parts.append(distances[_rows(frames, block)].flatten())
     return torch.cat(parts)
 
 
@@ -370,17 +389,39 @@ def _(
     positions: Tensor,
     cell: Tensor,
 ) -> Tensor:
-    counts = np.array([len(frame) for frame in frames])
-    start = np.cumsum(counts) - counts
+    parts = [_pair_vectors(b, frames, positions, cell).flatten() for b in values.blocks()]
+    return torch.cat(parts)
+
+
+def _pair_vectors(
+    block: TensorBlock, frames: Sequence[ase.Atoms], positions: Tensor, cell: Tensor
+) -> Tensor:
+    """Of the pairs that samples are about, (pairs, 3)."""
+    first, second = (positions[_rows(frames, block, f"{n}_atom")] for n in ("first", "second"))
+    shift = positions.new_tensor(block.samples.values[:, 3:])
+    system = torch.tensor(block.samples.column("system"))
+    return second - first + torch.einsum("pk,pka->pa", shift, cell[system])
+
+
+@twin.register
+def _(
+    calculator: SphericalExpansionByPair,
+    values: TensorMap,
+    frames: Sequence[ase.Atoms],
+    positions: Tensor,
+    cell: Tensor,
+) -> Tensor:
     parts = []
-    for block in values.blocks():
-        system, first, second, *shift = block.samples.values.T
-        here = start[system]
-        moved = positions.new_tensor(np.stack(shift, axis=1))
-        periodic = torch.einsum("pk,pka->pa", moved, cell[torch.tensor(system)])
-        ends = (positions[torch.tensor(here + atom)] for atom in (first, second))
-        center, neighbor = ends
-        parts.append((neighbor - center + periodic).flatten())
+    for key, block in values.items():
+        l, v = key["o3_lambda"], _pair_vectors(block, frames, positions, cell)
+        alone = (v.detach() == 0).all(dim=1)
+        v = torch.where(alone[:, None], torch.ones_like(v), v)
+        r = length(v)
+        F = _radial(calculator, l, r)[:, l]
+        lm = slice(l * l, (l + 1) ** 2)
+        terms = harmonics(v / r[:, None], l)[:, lm, None] * F[:, None]
+        constant = positions.new_tensor(block.values)
+        parts.append(torch.where(alone[:, None, None], constant, terms).flatten())
     return torch.cat(parts)
 
 
