@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -165,7 +166,11 @@ def imported(array: Any, library: str) -> Array:
 
 def precision(array: Array) -> float:
     """The distance from 1 to the next number of the same dtype."""
-    dtype = array.dtype if isinstance(array, np.ndarray) else dtype_name(array)
+    return _precision(array.dtype if isinstance(array, np.ndarray) else dtype_name(array))
+
+
+@cache
+def _precision(dtype: Any) -> float:
     return float(np.finfo(dtype).eps)
 
 

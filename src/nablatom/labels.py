@@ -42,7 +42,8 @@ def remembered(plan: Callable[..., T]) -> Callable[..., T]:
     def call(labels: Labels, *arguments: Any) -> T:
         memo = labels._memo
         key = (plan, *[x if isinstance(x, _PLAIN) else id(x) for x in arguments])
-        if key not in memo:
+        found = memo.get(key)
+        if found is None:
             result = plan(labels, *arguments)
             owner = ref(labels)
 
@@ -51,8 +52,10 @@ def remembered(plan: Callable[..., T]) -> Callable[..., T]:
                 if (alive := owner()) is not None:
                     alive._memo.pop(key, None)
 
-            memo[key] = result, [ref(x, forget) for x in arguments if not isinstance(x, _PLAIN)]
-        return memo[key][0]
+            found = result, [ref(x, forget) for x in arguments if not isinstance(x, _PLAIN)]
+            memo[key] = found
+        kept: T = found[0]
+        return kept
 
     return call
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from nablatom import arrays
 from nablatom.arrays import Array
 from nablatom.block import TensorBlock
-from nablatom.labels import Labels, Rows, checked_names, listed_names, remembered
+from nablatom.labels import Labels, checked_names, listed_names, remembered
 from nablatom.merge import merged_labels
 from nablatom.operations.lift import blockwise
 from nablatom.operations.operands import check_labels, check_tensor
@@ -347,17 +347,15 @@ def one_hot(labels: Labels, dimension: Labels) -> NDArray[np.int32]:
            [1, 0, 0]], dtype=int32)
     """
     check_labels("one_hot", labels, "labels")
+    if len(labels) <= _FEW:
+        return _known_table(labels, dimension).copy()
+    return _table(labels, dimension)
+
+
+def _table(labels: Labels, dimension: Labels) -> NDArray[np.int32]:
     check_labels("one_hot", dimension, "dimension")
     if len(dimension.names) != 1:
         raise ValueError(f"one_hot needs one dimension, got {dimension.names}")
-    table = np.zeros((len(labels), len(dimension)), np.int32)
-    table.put(_places(labels, dimension), 1)
-    return table
-
-
-@remembered
-def _places(labels: Labels, dimension: Labels) -> Rows:
-    """Where the ones are in the table, row after row."""
     present, place = labels.unique(dimension.names)
     column = dimension.union_and_mapping(present)[2]
     if len(unknown := np.flatnonzero(column >= len(dimension))):
@@ -365,7 +363,12 @@ def _places(labels: Labels, dimension: Labels) -> Rows:
             f"{present[int(unknown[0])]} is in the labels, but not among the values of the "
             f"dimension, {dimension.column(dimension.names[0]).tolist()}"
         )
-    return np.arange(len(labels)) * len(dimension) + column[place]
+    table = np.zeros((len(labels), len(dimension)), np.int32)
+    table[np.arange(len(labels)), column[place]] = 1
+    return table
+
+
+_known_table = remembered(_table)
 
 
 def block_from_array(
@@ -416,7 +419,7 @@ def block_from_array(
 
 
 Names = tuple[str, ...] | None
-# Up to so many samples and components, the labels of a shape are kept for the next array.
+# Up to so many rows, what was made of labels or of a shape is kept for the next time.
 _FEW = 1 << 10
 
 
