@@ -156,5 +156,9 @@ def test_frames_without_a_cell_are_named():
     frames = AtomicDataDict.batched([data_of(crystal(), model), data_of(cluster(), model)])
     with pytest.raises(ValueError, match="frame 1 has no volume"):
         elastic_constants(model, frames)
+    boxed = crystal()
+    boxed.pbc = False
+    with pytest.raises(ValueError, match="frame 0 has no volume, or is not periodic"):
+        elastic_constants(model, data_of(boxed, model))
     with pytest.raises(ValueError, match="the data have none"):
         elastic_constants(model, {k: x for k, x in frames.items() if k != "cell"})

@@ -24,6 +24,7 @@ from nablatom.models import AtomicDataDict
 from nablatom.outputs.derivatives import Model
 from nablatom.outputs.hessian import hessian
 from nablatom.outputs.products import POSITIONS, STRAIN, linearize
+from nablatom.outputs.stress import volumes
 from nablatom.outputs.wrapper import wants_graph
 
 __all__ = ["elastic_constants", "internal_strain"]
@@ -169,9 +170,11 @@ def _volumes(data: AtomicDataDict.Type) -> torch.Tensor:
     """The volume of each frame, (frames,)."""
     if AtomicDataDict.CELL_KEY not in data:
         raise ValueError("elastic constants need a cell; the data have none")
-    cell = data[AtomicDataDict.CELL_KEY].reshape(-1, 3, 3)
-    volume = torch.linalg.det(cell).abs().expand(AtomicDataDict.num_frames(data))
+    volume = volumes(data, AtomicDataDict.num_frames(data))
     without = torch.nonzero(volume == 0)
     if len(without):
-        raise ValueError(f"elastic constants need a cell; frame {int(without[0])} has no volume")
+        raise ValueError(
+            f"elastic constants need a cell; frame {int(without[0])} has no volume, or is not "
+            "periodic"
+        )
     return volume

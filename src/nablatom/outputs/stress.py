@@ -116,7 +116,7 @@ def stress_of(strain_derivative: torch.Tensor, data: AtomicDataDict.Type) -> tor
     """
     if AtomicDataDict.CELL_KEY not in data:
         return None
-    volume = _volumes(data, len(strain_derivative))
+    volume = volumes(data, len(strain_derivative))
     filled = (volume > 0)[:, None, None]
     if not filled.any():
         return None
@@ -130,8 +130,8 @@ def symmetric(tensor: torch.Tensor) -> torch.Tensor:
     return 0.5 * (tensor + tensor.transpose(-1, -2))
 
 
-def _volumes(data: AtomicDataDict.Type, frames: int) -> torch.Tensor:
-    """(frames,); zero for frames that are not periodic."""
+def volumes(data: AtomicDataDict.Type, frames: int) -> torch.Tensor:
+    """The volume of the cell of each frame, (frames,); zero for frames that are not periodic."""
     # The product has finite derivatives of all orders at a cell of zeros; a determinant has not.
     a, b, c = data[AtomicDataDict.CELL_KEY].reshape(-1, 3, 3).expand(frames, 3, 3).unbind(1)
     volume = (torch.linalg.cross(a, b) * c).sum(-1).abs()
