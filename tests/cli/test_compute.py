@@ -5,9 +5,10 @@ import pytest
 from ase.build import molecule
 
 import nablatom.io
-from nablatom.cli import batches
-from nablatom.descriptors import SortedDistances
+from nablatom.cli import batches, hypers
+from nablatom.descriptors import SortedDistances, from_yaml
 from nablatom.descriptors.featomic import from_featomic
+from nablatom.models import LinearModel
 from nablatom.systems import read_structures, strained_cells, write_structures
 
 FEATOMIC = """
@@ -111,3 +112,78 @@ def test_batches_hold_whole_structures(monkeypatch):
     monkeypatch.setattr(batches, "ATOMS", 9)
     frames = [molecule("CH3")] * 5  # of four atoms
     assert batches._batches(frames) == [(0, 2), (2, 4), (4, 5)]
+
+
+RADIAL = "radial: {Gto: {max_radial: 1}}"
+EXPANSION = f"{{SphericalExpansion: {{max_angular: 1, {RADIAL}}}}}"
+SETTINGS = {
+    "SphericalExpansion": "{max_angular: 1}",
+    "SphericalExpansionByPair": "{max_angular: 1, radial: {Gto: {max_radial: 1}}}",
+    "SoapRadialSpectrum": "{radial: {Gto: {max_radial: 2}}}",
+    "SoapPowerSpectrum": "{max_angular: 1, radial: {Gto: {max_radial: 1}}}",
+    "EquivariantPowerSpectrum": f"{{expansion: {EXPANSION}, max_lambda: 1}}",
+    "Bispectrum": f"{{expansion: {EXPANSION}}}",
+    "MixedTypes": f"{{expansion: {EXPANSION}, types: [29, 79], weights: [[1.0], [0.5]]}}",
+    "AtomicSymmetryFunctions": "{functions: [G2: {eta: 0.5}, G5: {eta: 0.1}]}",
+    "SortedDistances": "{cutoff: 3.5, max_neighbors: 4}",
+    "AtomicComposition": "{per_system: true}",
+    "NeighborList": "{cutoff: 3.0}",
+    "LodeSphericalExpansion": (
+        "{radial: {Gto: {max_radial: 1, radius: 2.0}}, max_angular: 1, "
+        "density: {SmearedPowerLaw: {smearing: 1.2}}}"
+    ),
+}
+FITTED = [name for name in SETTINGS if name not in ("AtomicComposition", "NeighborList")]
+
+
+def test_all_calculators_have_settings_here():
+    assert set(SETTINGS) == set(hypers.KINDS)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_calculator_part_by_part(run, mixed, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(batches, "ATOMS", 1)
+    settings, path = tmp_path / "settings.yaml", tmp_path / "found.mts"
+    settings.write_text(SETTINGS[name])
+    run("compute", name, mixed, "--hypers", settings, "-o", path, "--threads", 2)
+    calculator = from_yaml(f"{name}: {SETTINGS[name]}")
+    assert_same(nablatom.io.load(path), calculator(read_structures(mixed), ["positions", "strain"]))
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_every_descriptor_of_atoms_can_be_fitted(run, tmp_path, name):
+    structures, settings = tmp_path / "structures.extxyz", tmp_path / "settings.yaml"
+    write_structures(structures, strained_cells(8, "CuAu"))
+    settings.write_text(f"{name}: {SETTINGS[name]}")
+    model = tmp_path / "model.mts"
+    found = run(
+        "fit", structures, "--hypers", settings, "-o", model, "--regularisation", 1e-6, "--json"
+    )
+    assert found["errors"]["train"]["forces"]["rmse"] < 10_000  # meV/Å
+    assert LinearModel.load(model).calculator == from_yaml(settings.read_text())
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("NeighborList: {cutoff: 3.0}", [], "invariants only"),
+        ("AtomicComposition: {per_system: true}", [], "expected a descriptor of atoms"),
+        ("descriptor: soap", [], "no calculator 'soap'; choose from"),
+        ("{}", ["--descriptor", "bispectrum", "--max-angular", "0"], "--max-angular: for power-"),
+    ],
+)
+def test_what_cannot_be_fitted_is_named(run, tmp_path, text, options, message):
+    structures, settings = tmp_path / "structures.extxyz", tmp_path / "settings.yaml"
+    write_structures(structures, strained_cells(6, "Cu"))
+    settings.write_text(text)
+    arguments = ["fit", structures, "--hypers", settings, "-o", tmp_path / "model.mts", *options]
+    assert message in run(*arguments, fails=True)
+
+
+def test_demo_with_a_descriptor_of_a_file(run, tmp_path):
+    """Of pairs, whose rows are not atoms."""
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(f"descriptor: spherical-expansion-by-pair\nmax_angular: 1\n{RADIAL}\n")
+    found = run("demo", "--frames", 8, "--hypers", settings, "-o", tmp_path / "demo", "--json")
+    assert all(check["passed"] for check in found["verification"])
+    assert found["errors"]["test"]["energy"]["rmse"] > 0

@@ -104,7 +104,7 @@ def test_elements_without_emt_parameters_are_named(run, tmp_path):
         (("--cutoff", "nan"), ("cutoff", "nan")),
         (("--width", 9), ("width", "cutoff")),
         (("--max-angular", 99), ("max_angular", "20")),
-        (("--descriptor", "soap"), ("descriptor", "power-spectrum", "soap")),
+        (("--descriptor", "soap"), ("calculator", "power-spectrum", "soap")),
         (("--gradients", "forces"), ("forces", "positions", "strain")),
     ],
 )

@@ -51,39 +51,37 @@ def compute(
     """
     from nablatom.cli.batches import computed
     from nablatom.cli.files import check_suffix, write_tensor
-    from nablatom.cli.hypers import calculator_named, settings
+    from nablatom.cli.hypers import chosen
     from nablatom.cli.steps import describe, gradient_names, read_checked
     from nablatom.cli.terminal import Terminal
     from nablatom.io.spool import Spool
 
     terminal = Terminal(as_json=as_json)
-    simple: dict[str, str | float | None] = {
-        "cutoff": cutoff,
-        "width": width,
-        "max_radial": max_radial,
-        "max_angular": max_angular,
-    }
     if not first:
         raise ValueError("expected structures: nablatom compute [NAME] STRUCTURES -o FILE")
     check_suffix(output)
     structures = Path(first) if second is None else second
-    if second is None:
-        chosen = settings(hypers, descriptor=descriptor, **simple)
-        calculator, summary = chosen.calculator(), chosen.summary()
-        used: object = chosen.model_dump()
-    else:
-        calculator, used = calculator_named(first, hypers, descriptor=descriptor, **simple)
-        summary = repr(calculator)
+    name = descriptor if second is None else first
+    if descriptor not in (None, name):
+        raise ValueError(f"{name} and --descriptor {descriptor}: choose one of them")
+    found = chosen(
+        hypers,
+        descriptor=name,
+        cutoff=cutoff,
+        width=width,
+        max_radial=max_radial,
+        max_angular=max_angular,
+    )
     names = gradient_names(gradients)
     frames = read_checked(structures, labels=False)
-    terminal.title("Descriptor", summary)
+    terminal.title("Descriptor", found.summary)
     output.parent.mkdir(parents=True, exist_ok=True)
     with Spool(output.parent) as spool:
-        for part in computed(calculator, frames, names, threads, terminal):
+        for part in computed(found.calculator, frames, names, threads, terminal):
             spool.append(part)
         tensor = spool.tensor()
         write_tensor(output, tensor)
         described = describe(tensor, output)
     terminal.file(output, str(described["text"]))
     terminal.commands([f"nablatom show {quote(str(output))}"])
-    terminal.result({"structures": len(frames), "settings": used, **described})
+    terminal.result({"structures": len(frames), "settings": found.settings, **described})

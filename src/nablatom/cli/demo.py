@@ -40,12 +40,12 @@ def demo(
 
     [bold]Example:[/bold]  nablatom demo --structures silicon.extxyz -o silicon
     """
-    from nablatom.cli.hypers import settings
+    from nablatom.cli.hypers import chosen
     from nablatom.cli.run import Source, run
     from nablatom.cli.terminal import Terminal
 
     terminal = Terminal(as_json=as_json)
-    chosen = settings(
+    found = chosen(
         hypers,
         descriptor=descriptor,
         cutoff=cutoff,
@@ -54,7 +54,7 @@ def demo(
         max_angular=max_angular,
     )
     terminal.title("nablatom demo", "structures → descriptor with gradients → force field")
-    payload, passed = run(Source(structures, symbols, frames), chosen, output, seed, terminal)
+    payload, passed = run(Source(structures, symbols, frames), found, output, seed, terminal)
     terminal.result(payload)
     if not passed:
         raise typer.Exit(1)

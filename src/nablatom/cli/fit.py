@@ -48,14 +48,14 @@ def fit(
     [bold]Example:[/bold]  nablatom fit structures.extxyz -o model.mts --cutoff 5 --test 0.1
     """
     from nablatom.cli.files import check_suffix
-    from nablatom.cli.hypers import settings
+    from nablatom.cli.hypers import chosen
     from nablatom.cli.steps import fit_summary, labelled_errors, parts_of, predict, read_labelled
     from nablatom.cli.terminal import Terminal, errors_table
     from nablatom.train import fit_linear
 
     terminal = Terminal(as_json=as_json)
     check_suffix(output, [".mts"])
-    chosen = settings(
+    described = chosen(
         hypers,
         descriptor=descriptor,
         cutoff=cutoff,
@@ -63,14 +63,13 @@ def fit(
         max_radial=max_radial,
         max_angular=max_angular,
     )
-    calculator = chosen.calculator()
     frames = read_labelled(structures)
     parts = parts_of(frames, test=test, seed=seed)
     terminal.title("Fit", f"{len(parts['train'])} of {len(frames)} structures")
-    terminal.say(chosen.summary())
+    terminal.say(described.summary)
     found = fit_linear(
         parts["train"],
-        calculator,
+        described.calculator,
         weights={"energy": energy, "forces": forces, "stress": stress},
         regularisation=regularisation,
         seed=seed,

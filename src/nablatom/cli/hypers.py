@@ -1,5 +1,6 @@
 """Settings of a descriptor as text: from a YAML file and from options, checked."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
@@ -20,12 +21,14 @@ from nablatom.descriptors.explicit import Explicit
 from nablatom.descriptors.plain import to_plain
 from nablatom.descriptors.settings import calculator_from
 
-__all__ = ["Hypers", "calculator_named", "settings"]
+__all__ = ["AnyCalculator", "Chosen", "Hypers", "chosen", "settings"]
+
+AnyCalculator: TypeAlias = DensityCalculator | Explicit
 
 Calculator: TypeAlias = DensityCalculator | Explicit
 
 SIMPLE = ("power-spectrum", "radial-spectrum")
-CALCULATORS = tuple(
+KINDS = tuple(
     name
     for name, kind in vars(nablatom.descriptors).items()
     if isinstance(kind, type) and issubclass(kind, DensityCalculator | Explicit)
@@ -47,7 +50,7 @@ class Hypers(BaseModel):
     max_radial: int = Field(default=5, ge=0, le=40)
     max_angular: int = Field(default=6, ge=0, le=20)
 
-    def calculator(self) -> Calculator:
+    def calculator(self) -> AnyCalculator:
         """The descriptor with these settings."""
         cutoff, radial = Cutoff(self.cutoff, width=self.width), SphericalWaves(self.max_radial)
         if self.descriptor == "radial-spectrum":
@@ -88,43 +91,64 @@ def settings(path: Path | None, **options: str | float | None) -> Hypers:
         raise ValueError("\n".join(map(_said, error.errors()))) from None
 
 
-def calculator_named(
-    name: str, path: Path | None, **options: str | float | None
-) -> tuple[Calculator, object]:
-    """The calculator of a name, ``soap-power-spectrum`` or ``SoapPowerSpectrum``, and its settings.
+@dataclass(frozen=True)
+class Chosen:
+    """A calculator, in a line for people, and its settings for programs."""
 
-    The simple names of `Hypers` take the simple settings; all others take a file with their own
-    settings, or with featomic's.
+    calculator: AnyCalculator
+    summary: str
+    settings: object
+
+
+def chosen(path: Path | None, *, descriptor: str | None, **options: float | None) -> Chosen:
+    """The calculator of a name, or of the name in a file of settings, or the simple one.
+
+    The simple names of `Hypers` take the simple settings; all others, ``soap-power-spectrum`` or
+    ``SoapPowerSpectrum``, a file with their own settings or with featomic's.
 
     Raises
     ------
     ValueError
         There is no such calculator, a setting is wrong, or an option is not for this one.
     """
-    if name in SIMPLE:
-        if options.get("descriptor") not in (None, name):
-            raise ValueError(f"{name} and --descriptor {options['descriptor']}: choose one of them")
-        simple = settings(path, **{**options, "descriptor": name})
-        return simple.calculator(), simple.model_dump()
-    given = [f"--{option.replace('_', '-')}" for option, value in options.items() if value]
+    found = {} if path is None else _read(path)
+    name = descriptor or _named(found)
+    if name is None or name in SIMPLE:
+        simple = settings(path, descriptor=name, **options)
+        return Chosen(simple.calculator(), simple.summary(), simple.model_dump())
+    given = [f"--{option.replace('_', '-')}" for option in options if options[option] is not None]
     if given:
         raise ValueError(
             f"{', '.join(given)}: for {' and '.join(SIMPLE)} only; give the settings of {name} "
             "in a file, with --hypers"
         )
-    found = {} if path is None else _read(path)
-    kind = name if "-" not in name and name[:1].isupper() else _class_name(name)
-    if len(found) == 1 and kind in found:
-        found = cast("dict[str, object]", found[kind] or {})
-    if kind not in CALCULATORS:
-        known = ", ".join(sorted((*SIMPLE, *map(_kebab, CALCULATORS))))
+    found.pop("descriptor", None)
+    calculator = _calculator(name, found)
+    return Chosen(calculator, repr(calculator), to_plain(calculator))
+
+
+def _named(found: dict[str, object]) -> str | None:
+    """What a file says it is about: ``descriptor: name``, or ``Name: {settings}``."""
+    if "descriptor" in found:
+        return str(found["descriptor"])
+    return next((name for name in found if len(found) == 1 and _class_name(name) in KINDS), None)
+
+
+def _calculator(name: str, found: dict[str, object]) -> AnyCalculator:
+    kind = _class_name(name)
+    if kind not in KINDS:
+        known = ", ".join(sorted((*SIMPLE, *map(_kebab, KINDS))))
         order = "; the name comes first, then the structures" if Path(name).exists() else ""
         raise ValueError(f"no calculator {name!r}{order}; choose from {known}")
-    calculator = cast("Calculator", calculator_from(kind, found))
-    return calculator, to_plain(calculator)
+    given = next((name for name in found if len(found) == 1 and _class_name(name) == kind), None)
+    if given is not None:
+        found = cast("dict[str, object]", found[given] or {})
+    return cast("AnyCalculator", calculator_from(kind, found))
 
 
 def _class_name(name: str) -> str:
+    if "-" not in name and name[:1].isupper():
+        return name
     return "".join(part.capitalize() for part in name.split("-"))
 
 

@@ -18,7 +18,11 @@ Hypers = Annotated[
 ]
 Descriptor = Annotated[
     str | None,
-    typer.Option(help="power-spectrum, if not given, or radial-spectrum.", rich_help_panel=PANEL),
+    typer.Option(
+        help="power-spectrum, if not given, or radial-spectrum; or any calculator, such as "
+        "bispectrum, whose settings are in the file.",
+        rich_help_panel=PANEL,
+    ),
 ]
 Cutoff = Annotated[
     float | None,

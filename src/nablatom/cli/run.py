@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rich.text import Text
 
 from nablatom.cli.files import write_tensor
-from nablatom.cli.hypers import Hypers
+from nablatom.cli.hypers import Chosen
 from nablatom.cli.report import Check, Report, write_report
 from nablatom.cli.steps import describe, descriptor_of, fit_summary, read_labelled
 from nablatom.cli.terminal import Terminal, errors_table, number, table
@@ -67,13 +67,13 @@ class _Clock:
 
 
 def run(
-    source: Source, hypers: Hypers, folder: Path, seed: int, terminal: Terminal
+    source: Source, hypers: Chosen, folder: Path, seed: int, terminal: Terminal
 ) -> tuple[dict[str, object], bool]:
     """Everything that was found, for programs, and whether all gradients were right."""
     if folder.is_file():
         raise ValueError(f"{folder} is a file: expected a folder to write to, with --output")
     folder.mkdir(parents=True, exist_ok=True)
-    clock, calculator = _Clock(), hypers.calculator()
+    clock, calculator = _Clock(), hypers.calculator
     with clock.step("structures"):
         structures, path = _structures(source, folder, seed, terminal)
     with clock.step("descriptor"):
@@ -88,7 +88,7 @@ def run(
         comparisons = _evaluation(fit, descriptor, structures, split, folder, terminal)
     report = Report(
         title=f"Force field for {_composition(structures)}",
-        subtitle=f"{len(structures)} structures from {_origin(source)}; {hypers.summary()}",
+        subtitle=f"{len(structures)} structures from {_origin(source)}; {hypers.summary}",
         comparisons=comparisons,
         checks=checks,
         stored=_stored(descriptor, structures),
@@ -126,11 +126,11 @@ def _structures(
 
 
 def _descriptor(
-    structures: Sequence[ase.Atoms], hypers: Hypers, folder: Path, terminal: Terminal
+    structures: Sequence[ase.Atoms], hypers: Chosen, folder: Path, terminal: Terminal
 ) -> tuple[TensorMap, dict[str, object]]:
     terminal.step(2, "Descriptor with explicit gradients")
-    terminal.say(hypers.summary())
-    tensor = descriptor_of(structures, hypers.calculator(), GRADIENTS, terminal)
+    terminal.say(hypers.summary)
+    tensor = descriptor_of(structures, hypers.calculator, GRADIENTS, terminal)
     path = folder / "descriptor.mts"
     write_tensor(path, tensor)
     summary = describe(tensor, path)
@@ -200,7 +200,8 @@ def _evaluation(
     terminal: Terminal,
 ) -> Comparisons:
     terminal.step(5, "Errors")
-    energies = sum_over_samples(fit.model.predict(descriptor), "atom")
+    atoms = fit.model.completed(fit.model.predict(descriptor), structures, GRADIENTS)
+    energies = sum_over_samples(atoms, "atom")
     everything = compare(energies, reference_energies(structures), structures)
     comparisons = {
         part: {target: c.of(frames) for target, c in everything.items()}
@@ -230,7 +231,8 @@ def _stored(descriptor: TensorMap, structures: Sequence[ase.Atoms]) -> NDArray[n
     for block in descriptor.blocks():
         rows = block.gradient("positions").samples
         here = rows.column("system") == frame
-        centers = block.samples.column("atom")[rows.column("sample")[here]]
+        center = "atom" if "atom" in block.samples.names else "first_atom"
+        centers = block.samples.column(center)[rows.column("sample")[here]]
         present[centers, rows.column("atom")[here]] = True
     return present
 
@@ -253,9 +255,9 @@ def _commands(structures: Path, folder: Path) -> list[str]:
     ]
 
 
-def _settings(hypers: Hypers, fit: Fit, split: Split, seed: int) -> dict[str, str]:
+def _settings(hypers: Chosen, fit: Fit, split: Split, seed: int) -> dict[str, str]:
     return {
-        "Descriptor": hypers.summary(),
+        "Descriptor": hypers.summary,
         "Training structures": str(len(split["train"])),
         "Test structures": str(len(split["test"])),
         "Numbers fitted": ", ".join(f"{count:,} of {t}" for t, count in fit.rows.items()),
