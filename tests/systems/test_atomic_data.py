@@ -187,6 +187,20 @@ def test_fields_of_your_own():
         AtomicDataDict.unbatched(batch)
 
 
+def test_gradients_have_the_rows_of_their_inputs():
+    frames = [from_ase(skewed(), 3.0), from_ase(molecule("H2O"), 3.0)]
+    for frame in frames:
+        for key in ("pos", "cell"):
+            frame[f"d(total_energy)/d({key})"] = torch.rand_like(frame[key])
+    again = AtomicDataDict.unbatched(AtomicDataDict.batched(frames))
+    for frame, found in zip(frames, again, strict=True):
+        for key in ("d(total_energy)/d(pos)", "d(total_energy)/d(cell)"):
+            assert torch.equal(found[key], frame[key])
+    frames[0]["d(a)/d(b)"] = torch.zeros(1)
+    with pytest.raises(KeyError, match="no rule for the rows of the field"):
+        AtomicDataDict.batched(frames[:1])
+
+
 def test_one_cell_serves_with_and_without_the_axis_of_frames():
     data = from_ase(skewed(), CUTOFF)
     flat = {**data, "cell": data["cell"][0], "pbc": data["pbc"][0]}

@@ -4,6 +4,7 @@ A frame is one structure; a batch holds several as one graph without edges betwe
 ``batch`` says which frame an atom belongs to; data without ``batch`` is a single frame.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -49,6 +50,9 @@ LABELS = (
     CHARGE_KEY,
     VELOCITIES_KEY,
 )
+
+# As `GradientOutput` names them, for the field that they are taken by.
+GRADIENT = re.compile(r"d\(.+\)/d\(([^()]+)\)")
 
 # Of pairs of atoms: so many rows, and as many columns, belong to an atom.
 SQUARE = {PARTIAL_FORCE_KEY: 1, HESSIAN_KEY: 3}
@@ -116,7 +120,7 @@ def batched(frames: Iterable[Type], rows: Mapping[str, str] | None = None) -> Ty
     if not parts:
         raise ValueError("no frames to batch: expected at least one")
     keys = list(dict.fromkeys(key for part in parts for key in part))
-    known = {**ROWS, **(rows or {}), BATCH_KEY: "atoms"}
+    known = {**_rows_of(keys), **(rows or {}), BATCH_KEY: "atoms"}
     _check_fields(parts, keys, known)
     atoms = _starts([len(part[POSITIONS_KEY]) for part in parts])
     frame = _starts([len(part[NUM_NODES_KEY]) for part in parts])
@@ -144,9 +148,15 @@ def unbatched(data: Type, rows: Mapping[str, str] | None = None) -> list[Type]:
         A field is not known and not in ``rows``.
     """
     data = _explicit(data)
-    known = {**ROWS, **(rows or {})}
+    known = {**_rows_of(data), **(rows or {})}
     _check_fields([data], [key for key in data if key != BATCH_KEY], known)
     return [_frame(data, index, known) for index in range(num_frames(data))]
+
+
+def _rows_of(keys: Iterable[str]) -> dict[str, str]:
+    """What rows belong to; gradients have a row for each of what they are taken by."""
+    by = {key: match[1] for key in keys if (match := GRADIENT.fullmatch(key))}
+    return {**ROWS, **{key: ROWS[field] for key, field in by.items() if field in ROWS}}
 
 
 def _explicit(data: Type) -> Type:

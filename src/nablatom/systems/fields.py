@@ -125,7 +125,6 @@ ROWS: Final[Mapping[str, str]] = {
     FORCE_KEY: "atoms",
     STRESS_KEY: "frames",
     VIRIAL_KEY: "frames",
-    CELL_DERIVATIVE_KEY: "frames",
     ATOMIC_VIRIAL_KEY: "atoms",
     HEAT_FLUX_KEY: "frames",
     CONVECTIVE_HEAT_FLUX_KEY: "frames",
