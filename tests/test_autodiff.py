@@ -184,6 +184,12 @@ def test_attach_says_what_does_not_fit(given, error, message):
         attach(stored, **given)
 
 
+def test_attach_takes_torch_values():
+    stored = record(features, systems(), properties=N).to(arrays="numpy")
+    with pytest.raises(TypeError, match=r"got ndarray: convert the tensor with \.to\("):
+        attach(stored, positions=[torch.zeros(3, 3)])
+
+
 def model(data):
     """What models return: everything that came, and quantities of atoms and of frames."""
     atomic = features(data)
@@ -241,6 +247,8 @@ def test_record_says_which_quantities_there_are():
 def test_record_says_what_does_not_fit():
     with pytest.raises(ValueError, match="there are no systems"):
         record(features, [])
+    with pytest.raises(TypeError, match=r"must be dictionaries of tensors, .* got list"):
+        record(features, [[1.0, 2.0]])
     with pytest.raises(ValueError, match="each of the 3 atoms of system 0, got 2"):
         record(lambda data: data["pos"][:2], systems())
     with pytest.raises(TypeError, match="a name or several of them, got 3"):

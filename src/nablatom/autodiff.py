@@ -44,6 +44,8 @@ def attach(tensor: TensorMap, **parameters: torch.Tensor | Sequence[torch.Tensor
 
     Raises
     ------
+    TypeError
+        If the values are NumPy arrays.
     KeyError
         If there is no stored gradient with respect to a parameter.
     ValueError
@@ -79,6 +81,11 @@ def attach(tensor: TensorMap, **parameters: torch.Tensor | Sequence[torch.Tensor
 
 def _attached(block: TensorBlock, parameters: Mapping[str, list[torch.Tensor]]) -> TensorBlock:
     values = block.values
+    if not isinstance(values, torch.Tensor):
+        raise TypeError(
+            f"values must be torch tensors, got {type(values).__name__}: convert the tensor with "
+            '.to(arrays="torch")'
+        )
     for name, systems in parameters.items():
         gradient = block.gradient(name)
         own = len(gradient.components) - len(block.components)
@@ -355,6 +362,11 @@ def _with_leaves(
     data: Data, wrt: Sequence[str]
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """New leaves for what to differentiate by, and the system that depends on them."""
+    if not isinstance(data, Mapping):
+        raise TypeError(
+            f"systems must be dictionaries of tensors, such as {{'pos': …}}, got "
+            f"{type(data).__name__}; nablatom.models.AtomicDataDict.from_ase makes them"
+        )
     copy = dict(data)
     leaves = {}
     for name, key in (("positions", "pos"), ("cell", "cell")):

@@ -20,6 +20,7 @@ from nablatom.descriptors import (
     Polynomial,
     SmearedPowerLaw,
     SoapPowerSpectrum,
+    SoapRadialSpectrum,
     SortedDistances,
     SphericalBessel,
     SphericalExpansion,
@@ -143,3 +144,16 @@ def test_wrong_settings_of_featomic_are_named(change, message):
         from_featomic("SphericalExpansion", {**HYPERS, **change})
     with pytest.raises(ValueError, match="no counterpart of featomic's 'Dummy'"):
         from_featomic("Dummy", HYPERS)
+
+
+@pytest.mark.parametrize("kind", [SphericalExpansion, SoapRadialSpectrum, SoapPowerSpectrum])
+def test_building_blocks_are_not_numbers_and_names(kind):
+    with pytest.raises(TypeError, match=r"such as Cutoff\(5.0\), got 5.0"):
+        kind(cutoff=5.0)
+    with pytest.raises(TypeError, match=r"such as Gto\(6\), got 'gto'"):
+        kind(radial="gto")
+
+
+def test_cotangents_have_labels():
+    with pytest.raises(TypeError, match=r"must be a TensorMap .* got ndarray"):
+        SoapRadialSpectrum(radial=Gto(1)).vjp(molecule("H2"), np.ones((2, 2)))

@@ -298,6 +298,8 @@ def test_what_is_missing_is_named():
         HeatFluxOutput(model)(data)
     with pytest.raises(ValueError, match=r"velocities have shape \(2, 3\)"):
         heat_flux(model, data, torch.zeros(2, 3))
+    with pytest.raises(TypeError, match="must be a torch tensor, got ndarray"):
+        heat_flux(model, data, np.zeros((2, 3)))
     model.hops = 0
     with pytest.raises(RuntimeError, match="set its attribute 'hops'"):
         heat_flux(model, data, drawn(data))

@@ -110,3 +110,9 @@ def test_inputs_are_untouched_when_the_model_raises(name):
             OUTPUTS[name](Fails())(data)
 
     assert_untouched(run, given)
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_structure_is_no_atomic_data(name):
+    with pytest.raises(TypeError, match=r"got Atoms; make it with AtomicDataDict.from_ase"):
+        OUTPUTS[name](model())(frames()[0])

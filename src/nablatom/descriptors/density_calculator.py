@@ -91,6 +91,12 @@ class DensityCalculator(ABC):
     center_weight: float = 1.0
     types: tuple[int, ...] | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.cutoff, Cutoff):
+            raise TypeError(f"cutoff must be a Cutoff, such as Cutoff(5.0), got {self.cutoff!r}")
+        if not isinstance(getattr(self.radial, "size", None), int):
+            raise TypeError(f"radial must be functions, such as Gto(6), got {self.radial!r}")
+
     def __call__(
         self,
         structures: Structures,
@@ -316,6 +322,11 @@ class DensityCalculator(ABC):
         cotangents: TensorMap,
     ) -> Array:
         """The values of a tensor where the storage has its own; zero where there is no block."""
+        if not isinstance(cotangents, TensorMap):
+            raise TypeError(
+                "cotangents must be a TensorMap with the labels of the descriptor, got "
+                f"{type(cotangents).__name__}"
+            )
         memory = storage.memory["values"]
         for array in memory.arrays:
             array.fill(0.0)

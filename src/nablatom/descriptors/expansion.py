@@ -72,6 +72,7 @@ class SphericalExpansion(DensityCalculator):
     max_angular: int = 6
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.max_angular < 0:
             raise ValueError(f"max_angular counts from 0, got {self.max_angular}")
 

@@ -147,6 +147,7 @@ class SoapPowerSpectrum(DensityCalculator):
     radial_spectrum: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.max_angular < 0:
             raise ValueError(f"max_angular counts from 0, got {self.max_angular}")
 

@@ -81,7 +81,7 @@ def compiled_derivatives(
     create_graph: bool | None = None,
 ) -> Totals:
     """As :func:`~nablatom.outputs.pair_derivatives`, by compiled :func:`totals`."""
-    graph = makes_graph(model, data.values()) if create_graph is None else create_graph
+    graph = makes_graph(model, data) if create_graph is None else create_graph
     with torch.inference_mode(False), torch.set_grad_enabled(graph):
         point = point_of(usable(arranged(model, sized(data))))
         outputs, positions, strain = compiled(model, point, of)

@@ -13,7 +13,7 @@ everything else is a sum:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
@@ -152,7 +152,7 @@ def pair_derivatives(
     >>> derivatives.strain[0, 2, 2]
     tensor(4.5000)
     """
-    graph = makes_graph(model, data.values()) if create_graph is None else create_graph
+    graph = makes_graph(model, data) if create_graph is None else create_graph
     with torch.inference_mode(False), torch.enable_grad():
         point = _with_leaves(point_of(usable(data)), graph)
         outputs = model(_read_by_model(point, data))
@@ -167,12 +167,19 @@ def pair_derivatives(
     )
 
 
-def makes_graph(model: object, inputs: Iterable[torch.Tensor]) -> bool:
+def makes_graph(model: object, data: Mapping[str, torch.Tensor]) -> bool:
     """Whether derivatives are themselves to be differentiable, if nobody says so.
 
     That is so where gradients are enabled and there is something to differentiate by: an input,
     or a parameter of a model in training mode. The mode is that of the model inside all wrappers.
+
+    Raises
+    ------
+    TypeError
+        The data is no dictionary: this is where every output looks at it first.
     """
+    AtomicDataDict.check_data(data)
+    inputs: Iterable[torch.Tensor] = data.values()
     while isinstance(inner := getattr(model, "func", None), torch.nn.Module):
         model = inner
     if isinstance(model, torch.nn.Module) and model.training:
@@ -201,6 +208,7 @@ def detached(data: AtomicDataDict.Type) -> AtomicDataDict.Type:
 
 def positions_of(data: AtomicDataDict.Type) -> torch.Tensor:
     """The positions; a KeyError says what there is instead."""
+    AtomicDataDict.check_data(data)
     if AtomicDataDict.POSITIONS_KEY not in data:
         raise KeyError(f"the data have no field 'pos'; they have {', '.join(sorted(data))}")
     return data[AtomicDataDict.POSITIONS_KEY]

@@ -80,7 +80,7 @@ def gradient(
     {'electric_field': tensor([[-0., -0., -2.]])}
     """
     fields = [wrt] if isinstance(wrt, str) else list(wrt)
-    graph = makes_graph(model, data.values()) if create_graph is None else create_graph
+    graph = makes_graph(model, data) if create_graph is None else create_graph
     return _with_gradient(model, data, of, fields, allow_unused, graph)[1]
 
 
@@ -157,7 +157,7 @@ class GradientOutput(GraphModuleMixin, torch.nn.Module):
         """The outputs of the model with the gradients, each of the shape of its input."""
         graph = self.create_graph
         if graph is None:
-            graph = makes_graph(self, data.values())
+            graph = makes_graph(self, data)
         outputs, found = self._with_gradient(data, graph)
         for name, field in zip(self.out_field, self.wrt, strict=True):
             outputs[name] = self.sign * found[field]

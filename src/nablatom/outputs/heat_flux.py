@@ -204,6 +204,7 @@ class HeatFluxOutput(GraphModuleMixin, torch.nn.Module):
         KeyError
             If the data have no ``velocities``.
         """
+        AtomicDataDict.check_data(data)
         if AtomicDataDict.VELOCITIES_KEY not in data:
             raise KeyError(
                 f"the heat flux needs {AtomicDataDict.VELOCITIES_KEY!r}, (atoms, 3); the data have "
@@ -222,7 +223,13 @@ class HeatFluxOutput(GraphModuleMixin, torch.nn.Module):
 
 
 def _check_velocities(data: AtomicDataDict.Type, velocities: torch.Tensor) -> None:
+    AtomicDataDict.check_data(data)
     positions = data[AtomicDataDict.POSITIONS_KEY]
+    if not isinstance(velocities, torch.Tensor):
+        raise TypeError(
+            f"velocities must be a torch tensor, got {type(velocities).__name__}; torch.tensor(…) "
+            "makes one"
+        )
     if velocities.shape != positions.shape:
         raise ValueError(
             f"velocities have shape {tuple(velocities.shape)}, but the positions have "

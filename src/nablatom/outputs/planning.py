@@ -70,12 +70,13 @@ def task_for(
     """What is to be differentiated, checked."""
     if method not in METHODS:
         raise ValueError(f"no method {method!r}; choose from {', '.join(METHODS)}")
+    AtomicDataDict.check_data(data)
     if AtomicDataDict.EDGE_INDEX_KEY not in data:
         raise KeyError(
             "the data have no field 'edge_index'; make it with "
             "AtomicDataDict.with_neighbors(data, cutoff)"
         )
-    graph = makes_graph(model, data.values()) if create_graph is None else create_graph
+    graph = makes_graph(model, data) if create_graph is None else create_graph
     count, hops = len(positions_of(data)), hops_of(model)
     data = _within_cutoff(data, getattr(model, "cutoff", 0.0))
     edges = edges_by_center(data[AtomicDataDict.EDGE_INDEX_KEY].cpu().numpy(), count)

@@ -197,7 +197,7 @@ def linearize(
             [3.]])
     """
     names = [wrt] if isinstance(wrt, str) else list(wrt)
-    graph = makes_graph(model, data.values()) if create_graph is None else create_graph
+    graph = makes_graph(model, data) if create_graph is None else create_graph
     with torch.inference_mode(False), torch.enable_grad():
         leaves = {name: leaf(_variable(data, name), graph) for name in names}
         outputs = model(_moved(data, leaves))

@@ -56,4 +56,4 @@ def adopt(
 
 def wants_graph(model: Model, data: Mapping[str, torch.Tensor], create_graph: bool | None) -> bool:
     """What was asked for, or else whether a model is trained or an input needs gradients."""
-    return makes_graph(model, data.values()) if create_graph is None else create_graph
+    return makes_graph(model, data) if create_graph is None else create_graph

@@ -9,6 +9,8 @@ leave those they are given alone.
 ``with_neighbors``, ``with_edge_vectors``, ``with_types``, ``with_one_hot_types``, ``prepared``
     Data with edges, with their vectors and lengths, with types, as columns too; with all a model
     reads, checked.
+``check_data``
+    Refuses what is no dictionary.
 ``batched``, ``unbatched``
     Several frames in one graph, and back.
 ``num_frames``, ``frame_of_atoms``, ``frame_of_edges``, ``sum_over_atoms``
@@ -26,6 +28,7 @@ from nablatom.systems.batches import (
     unbatched,
 )
 from nablatom.systems.edges import (
+    check_data,
     prepared,
     with_edge_vectors,
     with_neighbors,
@@ -36,6 +39,7 @@ from nablatom.systems.fields import *  # noqa: F403
 
 __all__ = [
     "batched",
+    "check_data",
     "frame_of_atoms",
     "frame_of_edges",
     "from_ase",

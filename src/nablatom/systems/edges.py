@@ -1,6 +1,6 @@
 """Neighbor lists and edge vectors of atomic data, and what a model asks of its input."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import ase
 import numpy as np
@@ -27,6 +27,7 @@ from nablatom.systems.pairs import neighbor_pairs
 from nablatom.systems.structures import check_geometry
 
 __all__ = [
+    "check_data",
     "prepared",
     "with_edge_vectors",
     "with_neighbors",
@@ -159,6 +160,29 @@ def with_one_hot_types(data: Type, types: Sequence[str]) -> Type:
     return {**data, NODE_ATTRS_KEY: ones.to(data[POSITIONS_KEY].dtype)}
 
 
+def check_data(data: object) -> None:
+    """Refuse what is no dictionary of tensors, such as a structure.
+
+    Raises
+    ------
+    TypeError
+        Says what came instead, and what makes atomic data of a structure.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> check_data(molecule("H2"))
+    Traceback (most recent call last):
+    TypeError: expected atomic data, a dictionary of tensors, got Atoms; make it with
+    AtomicDataDict.from_ase(structure, cutoff=model.cutoff)
+    """
+    if not isinstance(data, Mapping):
+        raise TypeError(
+            f"expected atomic data, a dictionary of tensors, got {type(data).__name__}; make it "
+            "with AtomicDataDict.from_ase(structure, cutoff=model.cutoff)"
+        )
+
+
 def prepared(data: Type, *, cutoff: float, types: Sequence[str]) -> Type:
     """The data as a model reads it: with types, edge vectors and lengths, and checked.
 
@@ -172,6 +196,8 @@ def prepared(data: Type, *, cutoff: float, types: Sequence[str]) -> Type:
         The neighbor list ends before the cutoff of the model, a position or a cell is not
         finite, or an element is not one of the model's.
     """
+    if not _traced():
+        check_data(data)
     for key in (POSITIONS_KEY, EDGE_INDEX_KEY):
         if key not in data:
             raise KeyError(
