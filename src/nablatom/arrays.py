@@ -530,9 +530,9 @@ def product(a: Array, b: Array, out: Array | None) -> Array:
 
 # Beyond this many numbers a sparse product beats adding row by row.
 _LARGE = 1 << 14
-# Bytes of one operand in a piece: a few such temporaries fit in the cache, and a piece is long
-# enough to hide the cost of calling NumPy.
-_PIECE = 1 << 21
+# Bytes of one operand in a piece: a few such temporaries fit in the cache of one core, and a piece
+# is long enough to hide the cost of calling NumPy.
+_PIECE = 1 << 20
 
 
 def stack(
