@@ -345,16 +345,22 @@ def _add_many_rows(array: Array, rows: Rows, length: int, factors: Array | None)
 
 
 def add_rows_of(
-    function: Callable[[Rows | slice], Array], rows: Rows, length: int, like: Array
+    function: Callable[[Rows | slice], Array],
+    rows: Rows,
+    length: int,
+    like: Array,
+    out: Array | None = None,
 ) -> Array:
     """``out[rows[i]] += function(some)[i]``, large NumPy arrays in pieces that stay in the cache.
 
-    ``function`` takes a slice of rows, or their indices, of arrays as large as ``like``.
+    ``function`` takes a slice of rows, or their indices, of arrays as large as ``like``. ``out``
+    is nobody else's, or a new array of zeros.
     """
     if is_small(like):
-        return add_rows(function(slice(None)), rows, length)
+        added = add_rows(function(slice(None)), rows, length)
+        return added if out is None else out + added
     order = None if bool((rows[1:] >= rows[:-1]).all()) else np.argsort(rows, kind="stable")
-    out, size = None, _PIECE // max(1, like.nbytes // len(like)) + 1
+    size = _PIECE // max(1, like.nbytes // len(like)) + 1
     for start in range(0, len(rows), size):
         piece = slice(start, start + size)
         values = function(piece if order is None else order[piece])

@@ -40,6 +40,11 @@ def blocks():
     return {"a": a, "b": b, "apart": apart, "shuffled": shuffled, "values": without(a)}
 
 
+def one(block):
+    """Weights that have gradients."""
+    return operations.slice(block, "properties", [0])
+
+
 def without(block):
     return operations.remove_gradients(block)
 
@@ -92,6 +97,21 @@ OPERATIONS = {
     "var_over_samples, shuffled": lambda shuffled: operations.var_over_samples(shuffled, "atom"),
     "var_over_samples, weighted": lambda a: operations.var_over_samples(a, "atom", weights=WEIGHTS),
     "std_over_samples": lambda a: operations.std_over_samples(a, "atom"),
+    "sum_over_samples, moving weights": lambda a: operations.sum_over_samples(
+        a, "atom", weights=one(a)
+    ),
+    "mean_over_samples, moving weights": lambda a: operations.mean_over_samples(
+        a, "atom", weights=one(a)
+    ),
+    "var_over_samples, moving weights": lambda a: operations.var_over_samples(
+        a, "atom", weights=one(a)
+    ),
+    "std_over_samples, moving weights": lambda a, shuffled: operations.std_over_samples(
+        shuffled, "atom", weights=one(shuffled)
+    ),
+    "var_over_properties, weighted": lambda a: operations.var_over_properties(
+        a, "n", weights=COLUMNS
+    ),
     "sum_over_properties": lambda a: operations.sum_over_properties(a, "n"),
     "sum_over_properties, weighted": lambda a: operations.sum_over_properties(
         a, "n", weights=COLUMNS

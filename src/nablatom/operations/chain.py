@@ -38,6 +38,7 @@ from nablatom.operations.operands import check_library
 
 __all__ = [
     "Route",
+    "Slope",
     "aligned",
     "bilinear",
     "elementwise",
@@ -307,18 +308,23 @@ def _check_same_samples(blocks: Sequence[TensorBlock]) -> None:
 
 def aligned(gradients: Sequence[TensorBlock]) -> list[TensorBlock]:
     """The gradients on the union of their samples, zero where one had no row."""
-    first = gradients[0]
-    if all(gradient.samples == first.samples for gradient in gradients[1:]):
-        return list(gradients)
-    samples = first.samples
-    for gradient in gradients[1:]:
-        if gradient.samples.names != samples.names:
-            raise ValueError(
-                f"gradient samples must have the same dimensions, got {samples.names} and "
-                f"{gradient.samples.names}"
-            )
-        samples = _sorted_union(samples, gradient.samples)
+    samples = _joint([gradient.samples for gradient in gradients])
     return [_on(samples, gradient) for gradient in gradients]
+
+
+def _joint(samples: Sequence[Labels]) -> Labels:
+    """The samples of all gradients: their union, sorted unless they are the same."""
+    joint = samples[0]
+    for other in samples[1:]:
+        if other == joint:
+            continue
+        if other.names != joint.names:
+            raise ValueError(
+                f"gradient samples must have the same dimensions, got {joint.names} and "
+                f"{other.names}"
+            )
+        joint = _sorted_union(joint, other)
+    return joint
 
 
 @remembered
@@ -396,36 +402,50 @@ def scatter(block: TensorBlock, route: Route, factors: Array | None = None) -> T
     )
 
 
-def scatter_scaled(
-    values: Array,
-    slope: Callable[[NDArray[np.int32]], Array],
-    block: TensorBlock,
-    route: Route,
-) -> TensorBlock:
-    """These values; each gradient is the sum of the gradient rows times the slopes of their values.
+Slope = Callable[[Any], Array]
+"""From rows of the old values, a slice or indices, to the slopes there."""
 
-    ``slope`` takes which rows of the old values it is asked for.
+
+def scatter_scaled(values: Array, route: Route, *terms: tuple[TensorBlock, Slope]) -> TensorBlock:
+    """These values; each gradient is a sum of gradient rows times the slopes of their values.
+
+    Each term is a block of old values and its slopes. The result is labelled as the first of
+    them; where that has components and properties, the others may have axes of length 1.
     """
-    gradients = {}
-    for name, gradient in block.gradients():
-        _refuse_nested([gradient], name)
-        moved = _moved(gradient.samples, route)
-        derivatives = arrays.add_rows_of(
-            _times_slope(gradient, slope, len(gradient.shape) - len(block.shape)),
-            moved.rows,
-            len(moved.samples),
-            gradient.values,
-        )
-        gradients[name] = TensorBlock.unchecked(
-            derivatives, moved.samples, gradient.components, gradient.properties
-        )
+    first = terms[0][0]
+    names = dict.fromkeys(name for block, _ in terms for name in block.gradients_list())
+    gradients = {name: _scattered(name, route, terms) for name in names}
     return TensorBlock.unchecked(
-        values, route.samples, block.components, block.properties, gradients
+        values, route.samples, first.components, first.properties, gradients
     )
 
 
+def _scattered(name: str, route: Route, terms: Sequence[tuple[TensorBlock, Slope]]) -> TensorBlock:
+    """One gradient of all terms that have it, on the axes of the first term."""
+    first = terms[0][0]
+    having = [(block, slope) for block, slope in terms if block.has_gradient(name)]
+    parts = [block.gradient(name) for block, _ in having]
+    _refuse_nested(parts, name)
+    own = _own_components(having[0][0], parts[0])
+    routes = [_moved(part.samples, route) for part in parts]
+    samples = routes[0].samples
+    if len(parts) > 1:
+        _check_own_components([block for block, _ in having], parts, name)
+        samples = _joint([each.samples for each in routes])
+    total = None
+    for (block, slope), part, moved in zip(having, parts, routes, strict=True):
+        here = moved.samples is samples or moved.samples == samples
+        rows = moved.rows if here else _places(moved.samples, samples)[moved.rows]
+        product, like = _times_slope(part, slope, len(own)), part.values
+        if block is not first:  # what is added has more entries than what it is made from
+            shape = (len(part), *map(len, own), *first.shape[1:])
+            like = arrays.namespace(like).broadcast_to(like, shape)
+        total = arrays.add_rows_of(product, rows, len(samples), like, total)
+    return TensorBlock.unchecked(total, samples, (*own, *first.components), first.properties)
+
+
 def _times_slope(
-    gradient: TensorBlock, slope: Callable[[NDArray[np.int32]], Array], extra: int
+    gradient: TensorBlock, slope: Slope, extra: int
 ) -> Callable[[Rows | slice], Array]:
     samples = gradient.samples.values[:, 0]
 

@@ -14,10 +14,9 @@ from nablatom.block import TensorBlock
 from nablatom.labels import Labels, listed_names, remembered
 from nablatom.operations.chain import (
     Route,
-    bilinear,
+    Slope,
     linear,
     once,
-    pointwise,
     scaled,
     scatter,
     scatter_scaled,
@@ -174,40 +173,47 @@ def sum_of_samples(x: TensorBlock, route: Route, w: TensorBlock | None) -> Tenso
     """``sum w x``: a constant factor for each sample, or a product of two with gradients."""
     if w is None:
         return scatter(x, route)
+    factors = w.values.reshape(-1)
     if not w.has_any_gradient():
-        return scatter(x, route, w.values.reshape(-1))
-    x, w = _with_same_gradients(x, w), _with_same_gradients(w, x)
-    product = bilinear(lambda a, b: a * b, x, w, components=x.components, properties=x.properties)
-    return scatter(product, route)
+        return scatter(x, route, factors)
+    values = arrays.add_rows(x.values, route.rows, len(route.samples), factors)
+    return scatter_scaled(values, route, (x, _at(w.values)), (w, _at(x.values)))
 
 
 def mean_of_samples(x: TensorBlock, route: Route, w: TensorBlock | None) -> TensorBlock:
     """``sum w x / sum w`` over the samples that go together."""
     if w is None or not w.has_any_gradient():
         return scatter(x, route, _shares_of_samples(x, route, w))
-    total = sum_of_samples(x, route, w)
-    weight = _shifted(scatter(w, route), groups_of(route).size == 0)
-    weight = _with_same_gradients(weight, total)
-    return pointwise(
-        lambda a, b: a / b,
-        lambda a, b, da, db: (da - a / b * db) / b,
-        total,
-        weight,
-        components=x.components,
-        properties=x.properties,
-    )
+    shares, inverse = _shares_of_samples(x, route, w), _inverse_weights(x, route, w)
+    center = arrays.add_rows(x.values, route.rows, len(route.samples), shares)
+
+    def by_weight(rows: Any) -> Array:
+        group = route.rows[rows]
+        off = arrays.rows_of(x.values, rows) - arrays.take(center, group)
+        return off * arrays.take(inverse, group)
+
+    by_value = _at(arrays.column(shares, x.values))
+    return scatter_scaled(center, route, (x, by_value), (w, by_weight))
+
+
+def _at(values: Array) -> Slope:
+    return lambda rows: arrays.rows_of(values, rows)
+
+
+def _inverse_weights(x: TensorBlock, route: Route, w: TensorBlock) -> Array:
+    """``1 / sum w`` of each group, in a shape that goes with the values."""
+    sums = arrays.add_rows(w.values.reshape(-1), route.rows, len(route.samples))
+    # a group without weight has no entries: any other number will do
+    sums = sums + arrays.constant(groups_of(route).size == 0, like=sums)
+    return arrays.column(1 / sums, x.values)
 
 
 def _shares_of_samples(x: TensorBlock, route: Route, w: TensorBlock | None) -> Array:
     """``w / sum w`` of each sample."""
-    groups = groups_of(route)
     if w is None:
-        return 1 / arrays.constant(groups.size_of_entry, like=x.values)
-    weights = w.values.reshape(-1)
-    sums = arrays.add_rows(weights, route.rows, len(route.samples))
-    # a group without weight has no entries: any other number will do
-    sums = sums + arrays.constant(groups.size == 0, like=sums)
-    return weights / arrays.take(sums, route.rows)
+        return 1 / arrays.constant(groups_of(route).size_of_entry, like=x.values)
+    inverse = _inverse_weights(x, route, w).reshape(-1)
+    return w.values.reshape(-1) * arrays.take(inverse, route.rows)
 
 
 def sum_of_properties(x: TensorBlock, route: Route, w: Array | None) -> TensorBlock:
@@ -300,23 +306,25 @@ def moments_of_samples(x: TensorBlock, route: Route, weights: Any) -> Moments:
     def block(values: Array, slopes: Callable[[], Array]) -> TensorBlock:
         slopes_of_groups = once(slopes)
 
-        def slope(rows: Any) -> Array:
+        def by_value(rows: Any) -> Array:
             off = deviations(rows)
             off = off * arrays.column(2 * arrays.rows_of(shares, rows), off)
             return off * arrays.take(slopes_of_groups(), route.rows[rows])
 
-        return scatter_scaled(values, slope, x, route)
+        if w is None or not w.has_any_gradient():
+            return scatter_scaled(values, route, (x, by_value))
+        inverse = _inverse_weights(x, route, w)
 
-    def with_moving_weights(values: Array, slopes: Callable[[], Array]) -> TensorBlock:
-        slopes_of_groups, off = once(slopes), deviations(slice(None))
-        squared = scaled(off * off, lambda rows: 2 * arrays.rows_of(off, rows), x)
-        mean = mean_of_samples(squared, route, w)
-        return scaled(values, lambda rows: arrays.rows_of(slopes_of_groups(), rows), mean)
+        def by_weight(rows: Any) -> Array:
+            group = route.rows[rows]
+            excess = deviations(rows) ** 2 - arrays.take(variance, group)
+            return excess * arrays.take(slopes_of_groups() * inverse, group)
+
+        return scatter_scaled(values, route, (x, by_value), (w, by_weight))
 
     variance = arrays.add_rows_of(squares, route.rows, len(route.samples), x.values)
     roundings = groups_of(route).roundings.reshape((-1, *[1] * (len(x.shape) - 1)))
-    moving = w is not None and w.has_any_gradient()
-    return Moments(center, variance, roundings, with_moving_weights if moving else block)
+    return Moments(center, variance, roundings, block)
 
 
 def moments_of_properties(x: TensorBlock, route: Route, weights: Any) -> Moments:
@@ -369,37 +377,3 @@ def deviation(moments: Moments) -> TensorBlock:
     # one is added where there is none: the derivative of a root at zero is infinite
     root = (squares + ~spread) ** 0.5
     return moments.block(root * spread, lambda: spread / (2 * root))
-
-
-def _shifted(block: TensorBlock, empty: Array) -> TensorBlock:
-    """The same gradients, and one more in the rows that nothing was added to."""
-    shift = arrays.constant(empty, like=block.values).reshape((-1, *[1] * (len(block.shape) - 1)))
-    return TensorBlock.unchecked(
-        block.values + shift,
-        block.samples,
-        block.components,
-        block.properties,
-        dict(block.gradients()),
-    )
-
-
-def _with_same_gradients(block: TensorBlock, other: TensorBlock) -> TensorBlock:
-    """The block with gradients that have no rows where only the other one has any."""
-    gradients = {}
-    for name in dict.fromkeys([*block.gradients_list(), *other.gradients_list()]):
-        if block.has_gradient(name):
-            gradients[name] = block.gradient(name)
-            continue
-        like = other.gradient(name)
-        own = like.components[: len(like.components) - len(other.components)]
-        components = [*own, *block.components]
-        shape = (0, *[len(axis) for axis in [*components, block.properties]])
-        gradients[name] = TensorBlock.unchecked(
-            arrays.filled(shape, 0, block.values),
-            Labels.empty(like.samples.names),
-            components,
-            block.properties,
-        )
-    return TensorBlock.unchecked(
-        block.values, block.samples, block.components, block.properties, gradients
-    )
