@@ -23,6 +23,7 @@ from nablatom.descriptors import (
     kernels_expansion,
     kernels_index,
     kernels_pair,
+    kernels_search,
     kernels_spectrum,
     storage,
     verify_gradients,
@@ -706,6 +707,7 @@ KERNELS = (
     kernels_expansion,
     kernels_index,
     kernels_pair,
+    kernels_search,
     kernels_spectrum,
 )
 

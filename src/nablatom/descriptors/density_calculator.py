@@ -2,8 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -14,13 +13,13 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from nablatom.descriptors.cutoff import Cutoff
 from nablatom.descriptors.density import Delta, Density, Gaussian
 from nablatom.descriptors.explicit import Derivatives, Structures, frames_of
-from nablatom.descriptors.kernels_index import Places, find_places
+from nablatom.descriptors.kernels_index import Places, find_places, scatter_pairs
 from nablatom.descriptors.kernels_pair import Basis, harmonic_factors, padded
-from nablatom.descriptors.neighborhoods import Neighborhoods, neighborhoods
+from nablatom.descriptors.neighborhoods import SHARE, Neighborhoods, at_once, neighborhoods
 from nablatom.descriptors.radial_basis import Gto, RadialBasis
 from nablatom.descriptors.radial_table import radial_table
 from nablatom.descriptors.scaling import Willatt2018
-from nablatom.descriptors.storage import Storage, Workspace, check_gradients
+from nablatom.descriptors.storage import Memory, Storage, Workspace, check_gradients
 from nablatom.labels import Labels
 from nablatom.tensor import TensorMap
 
@@ -42,7 +41,6 @@ RADIAL = Gto(max_radial=7)
 DENSITY = Gaussian(0.3)
 
 PIECES = 32  # of the atoms, for a progress bar
-SHARE = 4  # pieces for each thread, so that none waits long for another
 
 
 class Layout(NamedTuple):
@@ -168,11 +166,11 @@ class DensityCalculator(ABC):
         """
         hoods = self._neighborhoods(structures, threads)
         storage, names = self._storage(hoods, self._columns(None), ())
-        given = self._flattened(storage, names, cotangents)
+        given = self._given(storage, names, cotangents)
         pairs = np.zeros((len(hoods.around.neighbor), 3))
 
         def piece(first: int, last: int) -> None:
-            self._pull(first, last, storage, given, pairs)
+            self._pull(first, last, given, given.values, pairs)
 
         _run(piece, hoods, threads, None)
         return _scattered(hoods, pairs)
@@ -315,23 +313,20 @@ class DensityCalculator(ABC):
         table = np.array([key for _, key in names], np.int32).reshape(-1, len(self._names))
         return TensorMap.unchecked(Labels.unchecked(self._names, table), blocks)
 
-    def _flattened(
+    def _given(
         self,
         storage: Storage,
         names: Sequence[Found],
         cotangents: TensorMap,
-    ) -> Array:
-        """The values of a tensor where the storage has its own; zero where there is no block."""
+    ) -> Storage:
+        """The storage with the values of a tensor in place of its own."""
         if not isinstance(cotangents, TensorMap):
             raise TypeError(
                 "cotangents must be a TensorMap with the labels of the descriptor, got "
                 f"{type(cotangents).__name__}"
             )
-        memory = storage.memory["values"]
-        for array in memory.arrays:
-            array.fill(0.0)
         labels, columns = storage.labels(), self._columns(None)
-        known = {key: place for place, key in names}
+        known, blocks = {key: place for place, key in names}, {}
         for entry, block in cotangents.items():
             key = tuple(int(value) for value in entry)
             place = known.get(key)
@@ -346,8 +341,10 @@ class DensityCalculator(ABC):
                     f"cotangents of block {entry.print()} have other samples or properties than "
                     "the descriptor of these structures; compute it with the same structures"
                 )
-            own.values[...] = block.values
-        return memory.base
+            values = np.broadcast_to(np.asarray(block.values), own.shape)
+            blocks[place] = np.require(values, np.float64, ["C", "A"])
+        memory = Memory.at(blocks, storage.memory["values"].offsets.shape)
+        return replace(storage, memory={**storage.memory, "values": memory})
 
 
 def matching(
@@ -404,53 +401,27 @@ def _run(
     threads: int,
     progress: Progress | None,
 ) -> None:
-    """Work off all atoms, some at a time. Kernels do not hold the interpreter's lock."""
+    """Work off all atoms."""
     pieces = hoods.pieces(max(SHARE * threads if threads > 1 else 1, PIECES if progress else 1))
-    watched = pieces if progress is None else progress(pieces)
-    if threads == 1:
-        for first, last in watched:
-            piece(first, last)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(piece, first, last) for first, last in watched]:
-            done.result()
+    at_once(piece, pieces if progress is None else progress(pieces), threads)
 
 
 # -- pair vectors and what they are made of ------------------------------------------------
 
 
-def _centers(hoods: Neighborhoods) -> Integers:
-    """The center of each pair, among all atoms."""
-    around = hoods.around
-    return np.repeat(np.arange(len(hoods)), around.segment[:, -1] - around.segment[:, 0])
-
-
 def _scattered(hoods: Neighborhoods, pairs: Array) -> Derivatives:
     """Derivatives by pair vectors as derivatives by positions, strain and cell."""
-    around, center = hoods.around, _centers(hoods)
-    positions = np.empty((len(hoods), 3))
-    for axis in range(3):
-        there = np.bincount(around.neighbor, pairs[:, axis], len(hoods))
-        positions[:, axis] = there - np.bincount(center, pairs[:, axis], len(hoods))
-    return Derivatives(
-        positions,
-        _per_structure(hoods, around.vector, pairs),
-        _per_structure(hoods, around.shift, pairs),
-    )
-
-
-def _per_structure(hoods: Neighborhoods, weights: Array, pairs: Array) -> Array:
-    """``sum_p w_pa G_pb`` over the pairs of each structure."""
-    ends = np.cumsum(hoods.counts)
-    stops = np.append(0, np.append(hoods.around.segment[:, 0], len(pairs))[ends])
-    parts = zip(stops[:-1].tolist(), stops[1:].tolist(), strict=True)
-    return np.array([weights[a:b].T @ pairs[a:b] for a, b in parts]).reshape(-1, 3, 3)
+    strain, cell = np.zeros((2, len(hoods.counts), 3, 3))
+    result = Derivatives(np.zeros((len(hoods), 3)), strain, cell)
+    scatter_pairs(hoods.around, pairs, *result)
+    return result
 
 
 def _gathered(hoods: Neighborhoods, tangents: Mapping[str, ArrayLike]) -> Array:
     """How fast pair vectors change, (pairs, 3)."""
     check_gradients(list(tangents))
-    around, center = hoods.around, _centers(hoods)
+    around = hoods.around
+    center = np.repeat(np.arange(len(hoods)), around.segment[:, -1] - around.segment[:, 0])
     shapes = {
         "positions": (len(hoods), 3),
         **dict.fromkeys(("strain", "cell"), (len(hoods.counts), 3, 3)),

@@ -1,4 +1,4 @@
-"""Kernels: sorted pairs, and where every atom and pair goes in the blocks of a descriptor."""
+"""Kernels: where every atom and pair goes in the blocks of a descriptor."""
 
 from typing import NamedTuple
 
@@ -7,13 +7,12 @@ from numpy.typing import NDArray
 
 from nablatom.descriptors.kernels_pair import compiled
 
-__all__ = ["Places", "Surroundings", "find_places", "label_rows", "small_pairs", "sorted_pairs"]
+__all__ = ["Places", "Surroundings", "find_places", "label_rows", "label_samples", "scatter_pairs"]
 
 Integers = NDArray[np.int64]
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Rows = NDArray[np.int32]
-Unsigned = NDArray[np.uint64]
 
 
 class Surroundings(NamedTuple):
@@ -72,60 +71,6 @@ class Places(NamedTuple):
 
 
 @compiled
-def sorted_pairs(
-    center: Unsigned,
-    neighbor: Unsigned,
-    shift: Rows,
-    vector: Array,
-    type: Integers,
-    types: int,
-    first: int,
-) -> tuple[Integers, Integers, Array, Array, Array]:
-    """Pairs of one structure in order of center, type of the neighbor and neighbor.
-
-    Segment, neighbor, vector, shift and distance as in `Surroundings`; the structure's atoms
-    are counted from ``first``.
-    """
-    atoms, pairs = len(type), len(center)
-    # two stable counting sorts: first by (type, neighbor), then by center
-    rank = np.argsort(type, kind="mergesort")
-    place = np.empty(atoms, np.int64)
-    for k in range(atoms):
-        place[rank[k]] = k
-    ends = np.zeros(atoms + 1, np.int64)
-    segment = np.zeros((atoms, types + 1), np.int64)
-    for p in range(pairs):
-        j = neighbor[p]
-        ends[place[j] + 1] += 1
-        segment[center[p], type[j] + 1] += 1
-    ends = np.cumsum(ends)
-    by_neighbor = np.empty(pairs, np.int64)
-    for p in range(pairs):
-        k = place[neighbor[p]]
-        by_neighbor[ends[k]] = p
-        ends[k] += 1
-    total = 0
-    for i in range(atoms):
-        for a in range(types + 1):
-            total += segment[i, a]
-            segment[i, a] = total
-    next_of = segment[:, 0].copy()
-    neighbors, distances = np.empty(pairs, np.int64), np.empty(pairs)
-    vectors, shifts = np.empty((pairs, 3)), np.empty((pairs, 3))
-    for k in range(pairs):
-        p = by_neighbor[k]
-        to = next_of[center[p]]
-        next_of[center[p]] += 1
-        neighbors[to] = first + np.int64(neighbor[p])
-        squared = 0.0
-        for axis in range(3):
-            vectors[to, axis], shifts[to, axis] = vector[p, axis], shift[p, axis]
-            squared += vector[p, axis] * vector[p, axis]
-        distances[to] = np.sqrt(squared)
-    return segment, neighbors, vectors, shifts, distances
-
-
-@compiled
 def find_places(around: Surroundings, groups: Integers, chosen: Flags, wanted: Flags) -> Places:
     """Where the chosen atoms and their pairs go in the wanted blocks.
 
@@ -174,11 +119,21 @@ def find_places(around: Surroundings, groups: Integers, chosen: Flags, wanted: F
 
 
 @compiled
-def label_rows(
-    around: Surroundings, places: Places, first_sample: Integers, first_row: Integers
-) -> tuple[Rows, Rows]:
-    """Labels of values and of ``positions`` gradients, all blocks after each other."""
+def label_samples(around: Surroundings, places: Places, first_sample: Integers) -> Rows:
+    """Labels of values, all blocks after each other."""
     samples = np.empty((places.samples.sum(), 2), np.int32)
+    for i in range(len(around.type)):
+        for g in range(len(places.groups)):
+            sample = places.sample[i, g]
+            if sample >= 0:
+                at = first_sample[around.type[i], g] + sample
+                samples[at, 0], samples[at, 1] = around.system[i], around.atom[i]
+    return samples
+
+
+@compiled
+def label_rows(around: Surroundings, places: Places, first_row: Integers) -> Rows:
+    """Labels of ``positions`` gradients, all blocks after each other."""
     rows = np.empty((places.rows.sum(), 3), np.int32)
     for i in range(len(around.type)):
         c, system = around.type[i], around.system[i]
@@ -186,8 +141,6 @@ def label_rows(
             sample = places.sample[i, g]
             if sample < 0:
                 continue
-            at = first_sample[c, g] + sample
-            samples[at, 0], samples[at, 1] = system, around.atom[i]
             start = first_row[c, g]
             at = start + places.own[i, g]
             rows[at, 0], rows[at, 1], rows[at, 2] = sample, system, around.atom[i]
@@ -200,23 +153,25 @@ def label_rows(
                 at = start + places.row[p, a]
                 rows[at, 0], rows[at, 1] = sample, system
                 rows[at, 2] = around.atom[around.neighbor[p]]
-    return samples, rows
+    return rows
 
 
 @compiled
-def small_pairs(positions: Array, radius: float) -> tuple[Unsigned, Unsigned, Rows, Array]:
-    """Center, neighbor, shift and vector of all pairs of a molecule, from all distances."""
-    atoms, reach = len(positions), radius * radius
-    center = np.empty(atoms * (atoms - 1), np.uint64)
-    neighbor, vector = np.empty_like(center), np.empty((len(center), 3))
-    count = 0
-    for i in range(atoms):
-        for j in range(atoms):
-            x = positions[j, 0] - positions[i, 0]
-            y = positions[j, 1] - positions[i, 1]
-            z = positions[j, 2] - positions[i, 2]
-            if i != j and x * x + y * y + z * z < reach:
-                center[count], neighbor[count] = i, j
-                vector[count, 0], vector[count, 1], vector[count, 2] = x, y, z
-                count += 1
-    return center[:count], neighbor[:count], np.zeros((count, 3), np.int32), vector[:count]
+def scatter_pairs(
+    around: Surroundings, pairs: Array, positions: Array, strain: Array, cell: Array
+) -> None:
+    """Add derivatives by pair vectors to those by positions, strain and cell."""
+    own = np.empty(3)
+    for i in range(len(around.type)):
+        own[:] = 0.0
+        s = around.system[i]
+        for p in range(around.segment[i, 0], around.segment[i, -1]):
+            j = around.neighbor[p]
+            for b in range(3):
+                positions[j, b] += pairs[p, b]
+                own[b] += pairs[p, b]
+                for a in range(3):
+                    strain[s, a, b] += around.vector[p, a] * pairs[p, b]
+                    cell[s, a, b] += around.shift[p, a] * pairs[p, b]
+        for b in range(3):
+            positions[i, b] -= own[b]

@@ -100,14 +100,14 @@ def item(typing: Any, array: Any, at: Any) -> Any:
 
 @inlined
 def put(typing: Any, array: Any, at: Any, value: Any) -> Any:
-    """Set number ``at`` of a contiguous array of doubles, counted through all its axes."""
+    """Set number ``at`` of a contiguous array, counted through all its axes."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
         builder.store(arguments[2], builder.gep(data, [arguments[1]], inbounds=True))
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, types.float64), code
+    return types.void(array, types.intp, array.dtype), code
 
 
 @inlined

@@ -1,27 +1,28 @@
 """Structures to atoms and pairs, in the order in which kernels work them off."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import ase
 import numpy as np
-import vesin
 from numpy.typing import NDArray
 
 from nablatom.descriptors.cutoff import Cutoff
-from nablatom.descriptors.kernels_index import Surroundings, small_pairs, sorted_pairs
+from nablatom.descriptors.kernels_index import Surroundings
+from nablatom.descriptors.kernels_search import Bins, count_pairs, put_into_bins, write_pairs
 from nablatom.descriptors.scaling import Willatt2018
 from nablatom.systems.structures import check_geometry
 
-__all__ = ["SAME_PLACE", "Neighborhoods", "check_finite", "neighborhoods"]
+__all__ = ["SAME_PLACE", "SHARE", "Neighborhoods", "at_once", "check_finite", "neighborhoods"]
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 # Nearer pairs are atoms put twice; Å.
 SAME_PLACE = 1e-6
-# Up to so many atoms of a molecule all distances are sooner computed than a search set up.
-SMALL = 100
+SHARE = 4  # pieces for each thread, so that none waits long for another
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,26 +84,8 @@ def neighborhoods(
     unknown = np.setdiff1d(found, known)
     if len(unknown):
         raise ValueError(f"atoms of type {unknown.tolist()}, expected only {known.tolist()}")
-    system = np.repeat(np.arange(len(frames)), counts)
-    first = np.cumsum(counts) - counts
     place = np.searchsorted(known, numbers)
-    segment, neighbor, vector, shift, distance = _pairs(frames, place, len(known), cutoff, threads)
-    factor, slope, _ = cutoff(distance)
-    if scaling is not None:
-        u, du, _ = scaling(distance)
-        factor, slope = factor * u, slope * u + factor * du
-    around = Surroundings(
-        system=system,
-        atom=np.arange(len(numbers)) - first[system],
-        type=place,
-        segment=segment,
-        neighbor=neighbor,
-        vector=vector,
-        shift=shift,
-        distance=distance,
-        factor=factor,
-        slope=slope,
-    )
+    around = _surroundings(frames, counts, place, len(known), cutoff, scaling, threads)
     _check_apart(around)
     return Neighborhoods(known, counts, around)
 
@@ -119,35 +102,81 @@ def _check_apart(around: Surroundings) -> None:
         )
 
 
-def _pairs(
-    frames: Sequence[ase.Atoms], place: Integers, types: int, cutoff: Cutoff, threads: int
-) -> tuple[Integers, Integers, Array, Array, Array]:
-    """Segment, neighbor, vector, shift and distance of all pairs, as in `Surroundings`."""
-    search = vesin.NeighborList(cutoff=cutoff.radius, full_list=True, n_threads=threads)
-    parts, atoms, pairs = [], 0, 0
+def _surroundings(
+    frames: Sequence[ase.Atoms],
+    counts: Integers,
+    place: Integers,
+    types: int,
+    cutoff: Cutoff,
+    scaling: Willatt2018 | None,
+    threads: int,
+) -> Surroundings:
+    """All pairs, where ``place`` is the index of the type of each atom."""
+    atoms, ends = len(place), np.cumsum(counts)
+    system = np.repeat(np.arange(len(frames)), counts)
+    atom = np.arange(atoms) - (ends - counts)[system]
+    bins = _bins(frames, ends, place, cutoff.radius)
+    segment = np.empty((atoms, types + 1), np.int64)
+    cuts = np.linspace(0, atoms, (SHARE * threads if threads > 1 else 1) + 1).astype(int).tolist()
+    ranges = list(pairwise(cuts))
+
+    def count(first: int, last: int) -> None:
+        count_pairs(first, last, bins, system, place, cutoff.radius, segment)
+
+    at_once(count, ranges, threads)
+    np.cumsum(segment.ravel(), out=segment.reshape(-1))
+    pairs = int(segment[-1, -1])
+    neighbor, (vector, shift) = np.empty(pairs, np.int64), np.empty((2, pairs, 3))
+    distance, factor, slope = np.empty((3, pairs))
+    around = Surroundings(
+        system, atom, place, segment, neighbor, vector, shift, distance, factor, slope
+    )
+
+    def write(first: int, last: int) -> None:
+        write_pairs(first, last, bins, cutoff.radius, around)
+        some = slice(*segment[[first, last - 1], [0, -1]].tolist())
+        factor[some], slope[some] = _weights(distance[some], cutoff, scaling)
+
+    at_once(write, [(first, last) for first, last in ranges if first < last], threads)
+    return around
+
+
+def _bins(frames: Sequence[ase.Atoms], ends: Integers, place: Integers, radius: float) -> Bins:
+    positions = np.concatenate([frame.positions for frame in frames])
+    cells = np.array([frame.cell.array for frame in frames])
+    periodic = np.array([frame.pbc for frame in frames])
+    finite = np.isfinite(positions).all() and np.isfinite(cells).all()
     for index, frame in enumerate(frames):
-        check_finite(index, frame)
-        type = place[atoms : atoms + len(frame)]  # noqa: A001
-        found = _found(search, frame, cutoff.radius)
-        segment, *part = sorted_pairs(*found, type, types, atoms)
-        parts.append((segment + pairs, *part))
-        atoms, pairs = atoms + len(frame), pairs + len(part[0])
-    if len(parts) == 1:
-        return parts[0]
-    segment, neighbor, vector, shift, distance = map(np.concatenate, zip(*parts, strict=True))
-    return segment, neighbor, vector, shift, distance
+        if periodic[index].any() or not finite:
+            check_finite(index, frame)
+    rank = np.empty_like(place)
+    rank[np.argsort(place, kind="stable")] = np.arange(len(place))
+    return put_into_bins(positions, cells, periodic, ends, rank, radius)
 
 
-def _found(
-    search: vesin.NeighborList, frame: ase.Atoms, radius: float
-) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int32], Array]:
-    """Center, neighbor, shift and vector of all pairs, in memory that the next search reuses."""
-    pbc = frame.pbc
-    if len(frame) == 0 or (not pbc.any() and len(frame) <= SMALL):
-        return small_pairs(frame.positions, radius)
-    cell = frame.cell.array if pbc.any() else np.zeros((3, 3))
-    center, neighbor, shift, vector = search.compute(frame.positions, cell, pbc, "ijSD", copy=False)
-    return center, neighbor, shift, vector
+def at_once(
+    piece: Callable[[int, int], None], ranges: Iterable[tuple[int, int]], threads: int
+) -> None:
+    """Work off ranges of atoms, some at a time. Kernels do not hold the interpreter's lock."""
+    if threads == 1:
+        for first, last in ranges:
+            piece(first, last)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(piece, first, last) for first, last in ranges]:
+            done.result()
+
+
+def _weights(r: Array, cutoff: Cutoff, scaling: Willatt2018 | None) -> tuple[Array, Array]:
+    """Cutoff times radial scaling, and its derivative."""
+    factor, slope = np.ones_like(r), np.zeros_like(r)
+    width = cutoff.radius if cutoff.width is None else cutoff.width
+    fading = np.flatnonzero(r > cutoff.radius - width)
+    factor[fading], slope[fading], _ = cutoff(r[fading])
+    if scaling is None:
+        return factor, slope
+    u, du, _ = scaling(r)
+    return factor * u, slope * u + factor * du
 
 
 def check_finite(index: int, frame: ase.Atoms) -> None:

@@ -1,7 +1,7 @@
 """Memory of results: one array for all values, one for each gradient, cut into blocks."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nablatom.block import TensorBlock
-from nablatom.descriptors.kernels_index import Places, label_rows
+from nablatom.descriptors.kernels_index import Places, label_rows, label_samples
 from nablatom.descriptors.neighborhoods import Neighborhoods
+from nablatom.descriptors.recycled import Recycled
 from nablatom.labels import Labels
 from nablatom.systems.pairs import PARAMETERS
 
@@ -20,6 +21,7 @@ __all__ = ["Storage", "Workspace", "check_dtype", "check_gradients"]
 Integers = NDArray[np.int64]
 Numbers = NDArray[Any]
 
+RECYCLED = Recycled(1 << 28)
 LINE = 64  # bytes that processors move between memory and caches
 # Bytes up to which the C library keeps memory that was freed, and need not ask the system again.
 HEAP = 30_000_000
@@ -65,7 +67,8 @@ class Workspace:
 
     Memory that the system has just handed out is slow to write for the first time, often
     slower than the computation. A workspace keeps it: **the results of the call before are
-    overwritten by the next** call with the same workspace.
+    overwritten by the next** call with the same workspace. Without one, memory is used again
+    only when results are gone, and no more of it is kept than 256 MB.
 
     Examples
     --------
@@ -84,7 +87,7 @@ class Workspace:
         buffer = self.buffers.get(name)
         if buffer is None or buffer.nbytes < size + LINE:
             self.buffers.pop(name, None)  # before asking for more
-            buffer = self.buffers[name] = np.empty(size + LINE, np.uint8)
+            buffer = self.buffers[name] = RECYCLED.array(size + LINE)
         start = -buffer.ctypes.data % LINE
         return buffer[start : start + size].view(dtype)
 
@@ -137,10 +140,26 @@ class Memory:
         places = np.stack([chunk, start]).reshape(2, *sizes.shape)
         return Memory(arrays, arrays[lowest], offsets.reshape(sizes.shape), places)
 
+    @cached_property
+    def _places(self) -> list[list[list[list[int]]]]:
+        """In Python's integers, which blocks are cut with far more quickly."""
+        found: list[list[list[list[int]]]] = self.places.tolist()
+        return found
+
     def cut(self, place: tuple[int, int, int], *shape: int) -> Numbers:
         """The block at this place."""
-        chunk, start = self.places[:, *place].tolist()
+        chunk, start = (of[place[0]][place[1]][place[2]] for of in self._places)
         return self.arrays[chunk][start : start + math.prod(shape)].reshape(shape)
+
+    @staticmethod
+    def at(blocks: Mapping[tuple[int, int, int], Numbers], shape: tuple[int, ...]) -> "Memory":
+        """Contiguous arrays that are there already, as the blocks at these places."""
+        arrays = [np.empty(0), *blocks.values()]
+        lowest = min(arrays, key=lambda array: array.ctypes.data)
+        offsets = np.full(shape, -1)
+        for place, array in blocks.items():
+            offsets[place] = (array.ctypes.data - lowest.ctypes.data) // array.itemsize
+        return Memory(arrays, lowest.reshape(-1), offsets, np.zeros((2, *shape), np.int64))
 
 
 def _packed(sizes: Integers, limit: int) -> tuple[Integers, Integers]:
@@ -229,7 +248,11 @@ class Storage:
         """Samples of values, ``positions`` and other gradients, of each center type and group."""
         counts = np.stack([self.places.samples, self.places.rows])
         starts = (np.cumsum(counts.reshape(2, -1), axis=1).reshape(counts.shape)) - counts
-        samples, rows = label_rows(self.hoods.around, self.places, starts[0], starts[1])
+        samples = label_samples(self.hoods.around, self.places, starts[0])
+        if "positions" in self.gradients:
+            rows = label_rows(self.hoods.around, self.places, starts[1])
+        else:
+            rows = np.empty((0, 3), np.int32)
         found = {}
         for c, g in np.ndindex(*self.places.samples.shape):
             (s, r), (i, k) = counts[:, c, g].tolist(), starts[:, c, g].tolist()

@@ -9,15 +9,18 @@ respect to the pair vectors ``v_p = r_j - r_i + S_p H`` (rows of ``H`` are the c
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import ase
 import numpy as np
-import vesin
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from nablatom.block import TensorBlock
 from nablatom.labels import Labels
+
+if TYPE_CHECKING:
+    import vesin
 
 __all__ = ["PairSum", "Pairs", "neighbor_pairs"]
 
@@ -83,12 +86,14 @@ def neighbor_pairs(structures: Sequence[ase.Atoms], cutoff: float) -> Pairs:
     """
     if not cutoff > 0:
         raise ValueError(f"the cutoff must be a positive distance, got {cutoff}")
+    import vesin  # which imports torch
+
     search = vesin.NeighborList(cutoff=cutoff, full_list=True, n_threads=1)
     parts = [_pairs_of(search, index, frame) for index, frame in enumerate(structures)]
     return _concatenated(parts)
 
 
-def _pairs_of(search: vesin.NeighborList, index: int, structure: ase.Atoms) -> Pairs:
+def _pairs_of(search: "vesin.NeighborList", index: int, structure: ase.Atoms) -> Pairs:
     cell = np.array(structure.cell) if structure.pbc.any() else np.zeros((3, 3))
     center, neighbor, shift, vector = search.compute(
         structure.positions, cell, np.array(structure.pbc), "ijSD", copy=False
