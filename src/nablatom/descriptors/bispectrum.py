@@ -24,6 +24,7 @@ from nablatom.descriptors.explicit import (
     check_cotangent,
     unknown_cotangent,
 )
+from nablatom.descriptors.field_types import check_settings
 from nablatom.descriptors.kernels_coupling import couple_three, pull_couple_three
 from nablatom.descriptors.products import (
     Expansion,
@@ -82,6 +83,7 @@ class Bispectrum(Explicit):
     parity: int = 1
 
     def __post_init__(self) -> None:
+        check_settings(type(self), vars(self))
         if self.parity not in (1, -1):
             raise ValueError(f"parity is 1 or -1, got {self.parity}")
 

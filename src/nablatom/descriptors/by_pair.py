@@ -15,6 +15,7 @@ from nablatom.block import TensorBlock
 from nablatom.descriptors.cutoff import Cutoff
 from nablatom.descriptors.density import Delta, Density, Gaussian
 from nablatom.descriptors.explicit import Explicit
+from nablatom.descriptors.field_types import check_settings
 from nablatom.descriptors.harmonics import spherical_harmonics
 from nablatom.descriptors.radial_basis import Gto, RadialBasis
 from nablatom.descriptors.radial_table import radial_table
@@ -58,6 +59,7 @@ class SphericalExpansionByPair(Explicit):
     max_angular: int = 6
 
     def __post_init__(self) -> None:
+        check_settings(type(self), vars(self))
         if self.max_angular < 0:
             raise ValueError(f"max_angular counts from 0, got {self.max_angular}")
 

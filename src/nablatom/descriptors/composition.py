@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nablatom.block import TensorBlock
 from nablatom.descriptors.explicit import Explicit
+from nablatom.descriptors.field_types import check_settings
 from nablatom.labels import Labels
 from nablatom.systems.pairs import PARAMETERS
 from nablatom.tensor import TensorMap
@@ -39,6 +40,9 @@ class AtomicComposition(Explicit):
     """
 
     per_system: bool = False
+
+    def __post_init__(self) -> None:
+        check_settings(type(self), vars(self))
 
     @property
     def separable(self) -> bool:

@@ -23,6 +23,7 @@ from nablatom.descriptors.explicit import (
     check_cotangent,
     unknown_cotangent,
 )
+from nablatom.descriptors.field_types import check_settings
 from nablatom.descriptors.kernels_coupling import couple, pull_couple
 from nablatom.descriptors.products import (
     Expansion,
@@ -86,6 +87,11 @@ class EquivariantPowerSpectrum(Explicit):
     expansion: Expansion
     other: Expansion | None = None
     max_lambda: int | None = None
+
+    def __post_init__(self) -> None:
+        check_settings(type(self), vars(self))
+        if self.max_lambda is not None and self.max_lambda < 0:
+            raise ValueError(f"max_lambda counts from 0, got {self.max_lambda}")
 
     def tensor(self, frames: Sequence[ase.Atoms], gradients: tuple[str, ...]) -> TensorMap:
         """The products for some structures."""

@@ -1,6 +1,7 @@
 """Calculators from the dictionaries that featomic takes."""
 
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any, TypeAlias
 
 from nablatom.descriptors.cutoff import Cutoff, ShiftedCosine, Step
@@ -20,6 +21,7 @@ OF_DENSITIES = (
     "SoapPowerSpectrum",
     "LodeSphericalExpansion",
 )
+OF_BASIS = ("type", "spline_accuracy")
 WITHOUT_BASIS = ("SortedDistances", "AtomicComposition", "NeighborList")
 
 
@@ -60,12 +62,12 @@ def from_featomic(name: str, hypers: Settings) -> Any:
 def _of_density(name: str, hypers: Settings) -> Any:
     import nablatom.descriptors
 
-    outer = ("k_cutoff",) if name == "LodeSphericalExpansion" else ("cutoff",)
-    _check(hypers, name, required=("density", "basis"), optional=outer)
+    if name == "LodeSphericalExpansion":
+        _check(hypers, name, required=("density", "basis"), optional=("k_cutoff",))
+    else:
+        _check(hypers, name, required=("cutoff", "density", "basis"))
     basis = hypers["basis"]
-    _check(
-        basis, "basis", required=("radial",), optional=("type", "max_angular", "spline_accuracy")
-    )
+    _check(basis, "basis", required=("radial",), optional=("max_angular", *OF_BASIS))
     if basis.get("type", "TensorProduct") != "TensorProduct":
         raise ValueError(
             f"a basis of type {basis['type']!r} has no counterpart; take a TensorProduct, and "
@@ -74,7 +76,8 @@ def _of_density(name: str, hypers: Settings) -> Any:
     settings: dict[str, Any] = {"radial": _radial(basis["radial"])}
     settings |= _density(hypers["density"])
     if name != "SoapRadialSpectrum":
-        settings["max_angular"] = int(basis["max_angular"])
+        _check(basis, "basis", required=("radial", "max_angular"), optional=OF_BASIS)
+        settings["max_angular"] = _whole(basis, "max_angular")
     if name == "LodeSphericalExpansion":
         settings["k_cutoff"] = hypers.get("k_cutoff")
         if settings.pop("scaling", None) is not None:
@@ -88,11 +91,12 @@ def _cutoff(cutoff: Settings) -> Cutoff:
     _check(cutoff, "cutoff", required=("radius",), optional=("smoothing",))
     smoothing = cutoff.get("smoothing") or {"type": "Step"}
     kind = smoothing.get("type")
-    radius = float(cutoff["radius"])
+    radius = _number(cutoff, "radius")
     if kind == "Step":
         return Cutoff(radius, None, Step())
     if kind == "ShiftedCosine":
-        width = float(smoothing["width"])
+        _check(smoothing, "smoothing", required=("type", "width"))
+        width = _number(smoothing, "width")
         return Cutoff(radius, width, ShiftedCosine()) if width else Cutoff(radius, None, Step())
     raise ValueError(f"smoothing must be ShiftedCosine or Step, got {kind!r}")
 
@@ -113,7 +117,7 @@ def _density(density: Settings) -> dict[str, Any]:
         made = makers[kind](**own)
     except TypeError as error:
         raise ValueError(f"settings of the density {kind}: {error}") from None
-    weight = float(density.get("center_atom_weight", 1.0))
+    weight = _number({"center_atom_weight": 1.0, **density}, "center_atom_weight")
     return {"density": made, "center_weight": weight, "scaling": _scaling(density.get("scaling"))}
 
 
@@ -138,12 +142,29 @@ def _radial(radial: Settings) -> Gto:
             "of nablatom.descriptors"
         )
     _check(radial, "radial", required=("type", "max_radial"), optional=("radius",))
-    return Gto(int(radial["max_radial"]), radial.get("radius"))
+    radius = None if radial.get("radius") is None else _number(radial, "radius")
+    return Gto(_whole(radial, "max_radial"), radius)
+
+
+def _number(settings: Settings, name: str) -> float:
+    value = settings[name]
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    return float(value)
+
+
+def _whole(settings: Settings, name: str) -> int:
+    value = _number(settings, name)
+    if value != round(value):
+        raise ValueError(f"{name} must be a whole number, got {value:g}")
+    return round(value)
 
 
 def _check(
     settings: Settings, what: str, *, required: tuple[str, ...], optional: tuple[str, ...] = ()
 ) -> None:
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"expected settings of {what} as 'name: value', got {settings!r}")
     missing = [name for name in required if name not in settings]
     unknown = [name for name in settings if name not in (*required, *optional)]
     if missing or unknown:

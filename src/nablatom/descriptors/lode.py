@@ -21,6 +21,7 @@ from scipy.special import expn, gamma, gammaincc, spherical_jn
 from nablatom.block import TensorBlock
 from nablatom.descriptors.density import Gaussian, SmearedPowerLaw
 from nablatom.descriptors.explicit import Explicit
+from nablatom.descriptors.field_types import check_settings
 from nablatom.descriptors.harmonics import spherical_harmonics
 from nablatom.descriptors.radial_basis import RadialBasis
 from nablatom.descriptors.radial_table import (
@@ -96,6 +97,7 @@ class LodeSphericalExpansion(Explicit):
     center_weight: float = 1.0
 
     def __post_init__(self) -> None:
+        check_settings(type(self), vars(self))
         if not np.isfinite(self.radial.reach(np.inf)):
             raise ValueError(
                 f"LODE has no cutoff: give {type(self.radial).__name__} a radius of its own"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nablatom.block import TensorBlock
 from nablatom.descriptors.cutoff import Cutoff
 from nablatom.descriptors.explicit import Explicit
+from nablatom.descriptors.field_types import check_settings
 from nablatom.labels import Labels
 from nablatom.systems.pairs import PARAMETERS, Pairs, neighbor_pairs
 from nablatom.tensor import TensorMap
@@ -52,6 +53,7 @@ class NeighborList(Explicit):
     self_pairs: bool = False
 
     def __post_init__(self) -> None:
+        check_settings(type(self), vars(self))
         Cutoff(self.cutoff, None)
 
     def tensor(self, frames: Sequence[ase.Atoms], gradients: tuple[str, ...]) -> TensorMap:

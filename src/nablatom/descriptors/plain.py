@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 
 import nablatom.descriptors
+from nablatom.descriptors.field_types import check_settings
 
 __all__ = ["from_plain", "to_plain"]
 
@@ -62,12 +63,17 @@ def from_plain(plain: object) -> object:
         raise ValueError(f"expected one class with its settings, got {', '.join(map(str, plain))}")
     [(name, settings)] = plain.items()
     kind = _class(str(name))
-    if kind is None:
-        raise ValueError(f"nablatom.descriptors has no class {name!r}")
+    if kind is None or not is_dataclass(kind):
+        known = [k for k in nablatom.descriptors.__all__ if is_dataclass(_class(k))]
+        raise ValueError(
+            f"nablatom.descriptors has no class {name!r}; choose from {', '.join(known)}"
+        )
     if not isinstance(settings, Mapping):
         raise ValueError(f"expected the settings of {name} as a mapping, got {settings!r}")
+    given = {str(key): from_plain(value) for key, value in settings.items()}
     try:
-        return kind(**{str(key): from_plain(value) for key, value in settings.items()})
+        check_settings(kind, given)
+        return kind(**given)
     except TypeError as error:
         raise ValueError(f"settings of {name}: {error}") from None
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nablatom.block import TensorBlock
 from nablatom.descriptors.cutoff import Cutoff
 from nablatom.descriptors.explicit import Explicit
+from nablatom.descriptors.field_types import check_settings
 from nablatom.descriptors.surroundings import Surroundings
 from nablatom.labels import Labels
 from nablatom.systems.pairs import PairSum
@@ -53,6 +54,7 @@ class SortedDistances(Explicit):
     separate_neighbor_types: bool = True
 
     def __post_init__(self) -> None:
+        check_settings(type(self), vars(self))
         Cutoff(self.cutoff, None)
         if self.max_neighbors < 1:
             raise ValueError(f"max_neighbors must be 1 or more, got {self.max_neighbors}")

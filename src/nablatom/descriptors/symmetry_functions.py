@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from nablatom.block import TensorBlock
 from nablatom.descriptors.cutoff import Cutoff
 from nablatom.descriptors.explicit import Explicit
+from nablatom.descriptors.field_types import check_settings
 from nablatom.descriptors.surroundings import Surroundings
 from nablatom.labels import Labels
 from nablatom.systems.pairs import Pairs, PairSum
@@ -100,6 +101,7 @@ class AtomicSymmetryFunctions(Explicit):
     cutoff: Cutoff = BEHLER
 
     def __post_init__(self) -> None:
+        check_settings(type(self), vars(self))
         object.__setattr__(self, "functions", tuple(self.functions))
         if not self.functions:
             raise ValueError("no symmetry functions: expected at least one")
