@@ -53,6 +53,16 @@ def with_gradients(library: ModuleType, molecules: Molecules) -> tuple[Any, ...]
     return (training(library, descriptor(library, molecules, gradients=gradients)),)
 
 
+def with_gradients_alike(library: ModuleType, molecules: Molecules) -> tuple[Any, ...]:
+    """Energies and derivatives for both: the other side has torch's kernels and no labels."""
+    nablatom = importlib.import_module("nablatom")
+    x = descriptor(nablatom, molecules, gradients=True)
+    if library is nablatom:
+        return (training(library, x),)
+    bare = importlib.import_module("benchmarks.bare_training")
+    return (Training(bare.bare_step(x, HIDDEN)),)
+
+
 def descriptor(
     library: ModuleType,
     molecules: Molecules,
@@ -142,6 +152,9 @@ TRAINING = Group(
     jobs={
         "values alone": Job(Faster(3), values_only, one_step),
         "with gradients, the peer on values alone": Job(NoBar(), with_gradients, one_step),
+        "with gradients, beside torch's kernels alone": Job(
+            NoBar(), with_gradients_alike, one_step
+        ),
     },
 )
 
