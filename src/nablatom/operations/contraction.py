@@ -8,7 +8,7 @@ import numpy as np
 
 from nablatom import arrays
 from nablatom.block import TensorBlock
-from nablatom.labels import Labels
+from nablatom.labels import Labels, remembered
 from nablatom.operations.chain import aligned, linear
 from nablatom.operations.lift import blockwise
 from nablatom.operations.operands import check_library
@@ -98,6 +98,7 @@ def _through_second(
     return TensorBlock.unchecked(values, samples, labels, result.properties)
 
 
+@remembered
 def _every_pair(samples: Labels, count: int, movers: Labels) -> Labels:
     """Gradient samples that pair every row of the values with every mover."""
     row = np.repeat(np.arange(count, dtype=np.int32), len(movers))[:, None]
