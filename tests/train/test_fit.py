@@ -291,6 +291,12 @@ def test_weights_that_make_no_sense_are_refused(name):
         fit_linear(strained_cells(4), POWER, weights=weights)
 
 
+def test_gradients_that_a_target_needs_are_named():
+    structures, calculator = strained_cells(4), radial_spectrum()
+    with pytest.raises(ValueError, match=r"no gradient 'strain', .* compute it with gradients="):
+        fit_descriptor(calculator(structures, ["positions"]), structures, calculator)
+
+
 def test_no_label_at_all_is_an_error_that_says_so():
     bare = only(strained_cells(4), "energy")
     with pytest.raises(ValueError, match=r"nothing to fit: forces left out"):

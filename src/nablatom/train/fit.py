@@ -138,10 +138,21 @@ def fit_descriptor(
     frames = np.arange(len(structures)) if frames is None else np.unique(frames)
     chosen = [structures[frame] for frame in frames]
     labels, notes = _labels(chosen, weights)
+    _check_gradients(descriptor, labels.gradients)
     everything = _features(descriptor, structures)
     problem = _Problem(chosen, labels, lambda rows: everything.of(frames[rows], structures))
     parts = deal(np.arange(len(chosen)), folds, seed=seed)
     return _fitted(problem, progress, parts, calculator, regularisation, notes)
+
+
+def _check_gradients(descriptor: TensorMap, names: Sequence[str]) -> None:
+    missing = [name for name in names if not all(b.has_gradient(name) for b in descriptor.blocks())]
+    if missing:
+        raise ValueError(
+            f"the descriptor has no gradient {', '.join(map(repr, missing))}, which forces and "
+            f"stresses are fitted with; compute it with gradients={list(names)}, or give these "
+            "targets no weight"
+        )
 
 
 @dataclass(frozen=True, slots=True)
