@@ -322,6 +322,65 @@ def test_supercell(name):
         np.testing.assert_allclose(b.values, a.values[rows], atol=1e-10)
 
 
+@pytest.mark.parametrize("name", PAIRS)
+def test_pairs_turn_and_change_their_names_with_the_atoms(name):
+    """Rotation, translation, batches; and permutation, unless it chooses the direction."""
+    calculator, structure, matrix = PAIRS[name], alloy(), rotation()
+    order = [2, 0, 3, 1] if name != "one direction" else [0, 1, 2, 3]
+    other = turned(structure[order], matrix)
+    other.positions += [0.3, -1.7, 11.0]
+    before, after = calculator(structure, ALL), calculator([alloy(), other], ALL)
+    for key, a in before.items():
+        block = nablatom.slice(after.block(key), "samples", Labels("system", [[1]]))
+        names = [[0, order[i], order[j], *S] for _, i, j, *S in block.samples.values.tolist()]
+        rows = [a.samples.position(entry) for entry in names]
+        assert sorted(rows) == list(range(len(a)))
+        D = wigner(key["o3_lambda"], matrix) if "o3_lambda" in key.names else matrix
+        np.testing.assert_allclose(block.values, D @ a.values[rows], atol=1e-11)
+        strain = np.einsum(
+            "ac,bd,mk,rcdkp->rabmp", matrix, matrix, D, a.gradient("strain").values[rows]
+        )
+        np.testing.assert_allclose(block.gradient("strain").values, strain, atol=1e-10)
+
+
+COPPER = Labels("center_type", [[29]])
+SMOOTH = ["equivariant", "bispectrum", "mixed types", "of mixed types", "symmetry functions"]
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_smooth_at_the_cutoff(name):
+    """Values and slopes fade out as a neighbor leaves, which a second one sees."""
+
+    def at(gap):
+        far = np.array([0.6, 0.0, 0.8]) * (3.8 - gap)
+        atoms = ase.Atoms("CuAuAl", [[0, 0, 0], far, [-0.4, 2.0, 0.5]])
+        found = {}
+        for key, block in EVERY[name](atoms, ["positions"], keys=COPPER).items():
+            gradient = block.gradient("positions")
+            rows = (gradient.samples["atom"] == 1) & (gradient.samples["sample"] == 0)
+            slope = np.abs(gradient.values[rows]).max(initial=0.0)
+            found[tuple(key)] = block.values[:1], slope
+        return found
+
+    gone = at(-1e-9)
+    for gap in (1e-3, 1e-5):
+        near = at(gap)
+        assert max(slope for _, slope in near.values()) > 0
+        for key, (values, slope) in near.items():
+            alone = gone[key][0] if key in gone else 0.0
+            assert np.abs(values - alone).max() < gap**2
+            assert slope < 20 * gap
+
+
+@pytest.mark.parametrize("separate", [True, False])
+def test_sorted_distances_do_not_jump_at_the_cutoff(separate):
+    calculator = SortedDistances(3.8, 2, separate_neighbor_types=separate)
+    for gap in (1e-4, -1e-4):
+        atoms = ase.Atoms("CuAl2", [[0, 0, 0], [0, 0, 3.8 - gap], [2.0, 0, 0]])
+        found = calculator(atoms, keys=COPPER).block().values[0]
+        np.testing.assert_allclose(found, [2.0, 3.8], atol=1.1e-4)
+
+
 # -- batches and parts ---------------------------------------------------------------------
 
 
@@ -397,28 +456,29 @@ def test_atoms_at_the_same_place_are_refused(name):
 
 @pytest.mark.parametrize("name", [*EVERY, *PAIRS])
 def test_threads_pieces_and_workspaces_change_nothing(name):
-    calculator = (EVERY | PAIRS)[name]
-    structures = list((CRYSTALS if name in PERIODIC else STRUCTURES).values())
-    structures = [ase.Atoms(), *structures, ase.Atoms()]
-    expected, seen = calculator(structures, ALL), []
+    calculator, wanted = (EVERY | PAIRS)[name], ["positions", "cell"]
+    second = left_handed() if name in PERIODIC else rattled("CH3OH")
+    structures = [ase.Atoms(), alloy(), second, ase.Atoms("Cu", cell=np.eye(3), pbc=False)]
+    structures = [*structures[: 3 if name in PERIODIC else 4], ase.Atoms()]
+    expected, seen = calculator(structures, wanted), []
 
     def watched(ranges):
         seen.extend(ranges)
         return ranges
 
-    assert_same(calculator(structures, ALL, threads=2), expected)
-    assert_same(calculator(structures, ALL, progress=watched), expected)
+    assert_same(calculator(structures, wanted, threads=2), expected)
+    part = {"samples": Labels("system", [[2]])}
+    again = calculator(structures, wanted, **part, progress=watched)
+    assert_same(again, calculator(structures, wanted, **part))
     assert [seen[0][0], seen[-1][1]] == [0, len(structures)]
     assert [start for start, _ in seen[1:]] == [stop for _, stop in seen[:-1]]
     assert len(seen) == (1 if name == "composition of systems" else len(structures) - 2)
-    part = {"samples": Labels("system", [[2]])}
-    assert_same(calculator(structures, ALL, **part, threads=2), calculator(structures, ALL, **part))
     workspace = Workspace()
-    calculator(structures, out=workspace, dtype="float32")
-    again = calculator(structures, ALL, out=workspace)
+    calculator(structures[1], out=workspace, dtype="float32")
+    again = calculator(structures, wanted, out=workspace)
     assert_same(again, expected, atol=0)
     first = again.block_by_id(0).values
-    assert np.shares_memory(first, calculator(structures, out=workspace).block_by_id(0).values)
+    assert np.shares_memory(first, calculator(alloy(), out=workspace).block_by_id(0).values)
 
 
 @pytest.mark.parametrize("name", [*EVERY, *PAIRS])
