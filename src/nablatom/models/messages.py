@@ -2,7 +2,7 @@
 
 With ``R`` the weights, functions of the length of an edge, ``x`` the features of its neighbor and
 ``M`` its harmonics times the Clebsch-Gordan coefficients, a path sums ``Σ_j Σ_a (R x_a) M_ac``.
-For motions of atoms, at most ``dr`` along an edge,
+For motions that lengthen the edge by ``dr``,
 
 ``d(R x M) = (R dx) M + (R x) dM + (dR/dr x) (dr M)``,
 

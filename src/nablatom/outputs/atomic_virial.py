@@ -52,9 +52,9 @@ def atomic_virials(
 
     Exact at any depth of message passing and for any periodicity. A model whose edges each
     enter the energy of their center only (``hops`` is 1) takes one backward pass,
-    ``W_i = -sum_(p from i) v_p dE/dv_p``. Of others, those that can carry motions of their edges
-    along (:class:`Movable`, as ``NequIP``) take one evaluation for all six components; the rest
-    one pass and, through that pass, one for each component.
+    ``W_i = -sum_(p from i) v_p dE/dv_p``. A model that can carry motions of its edges along,
+    with a method ``moved`` as ``NequIP`` has, takes one evaluation for all six components; any
+    other takes one pass and, through that pass, one for each of them.
 
     Parameters
     ----------
