@@ -115,7 +115,7 @@ def descriptors(reduced: bool) -> Iterator[Duel | Figure]:
         for case, frames in cases.items():
             yield agreement(f"{name}, {case}, largest difference from the peer", name, frames)
     yield forces("forces through vjp, beside stored gradients, Si 216", cases["Si 216"])
-    yield from threads(silicon(3 if reduced else 6))
+    yield from threads(silicon(3 if reduced else 8))
     for name in NAMES:
         yield memory(name, 2 if reduced else 4)
 
@@ -123,7 +123,7 @@ def descriptors(reduced: bool) -> Iterator[Duel | Figure]:
 def beside_peer(
     title: str, name: str, frames: list[ase.Atoms], bar: Bar, gradients: Any = POSITIONS
 ) -> Duel:
-    """Fresh arrays on both sides."""
+    """Results of their own on both sides, whose memory either may have had before."""
     mine, other = ours(name), peer(name)
     theirs = None if other is None else lambda: quiet(other, frames, gradients)
     return Duel(title, bar, lambda: mine(frames, gradients), theirs, same_labels)

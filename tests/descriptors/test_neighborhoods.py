@@ -6,7 +6,7 @@ import pytest
 from ase.build import bulk, molecule
 
 from nablatom.descriptors import Cutoff
-from nablatom.descriptors.neighborhoods import neighborhoods
+from nablatom.descriptors.neighborhoods import at_once, neighborhoods
 from nablatom.systems import neighbor_pairs
 
 
@@ -92,3 +92,20 @@ def test_weights_are_those_of_the_cutoff(cutoff):
     factor, slope, _ = cutoff(around.distance)
     np.testing.assert_array_equal(around.factor, factor)
     np.testing.assert_array_equal(around.slope, slope)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_every_range_is_worked_off_once(threads):
+    done = []
+    ranges = ((k, k + 1) for k in range(50))  # one at a time, as a progress bar hands them out
+    at_once(lambda first, last: done.append((first, last)), ranges, threads)
+    assert sorted(done) == [(k, k + 1) for k in range(50)]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_fails_in_a_thread_is_raised(threads):
+    def piece(first, last):
+        raise ValueError(f"from {first} to {last}")
+
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        at_once(piece, [(0, 1)], threads)

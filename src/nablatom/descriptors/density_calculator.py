@@ -173,7 +173,7 @@ class DensityCalculator(ABC):
             self._pull(first, last, given, given.values, pairs)
 
         _run(piece, hoods, threads, None)
-        return _scattered(hoods, pairs)
+        return _scattered(hoods, pairs, threads)
 
     def jvp(
         self, structures: Structures, tangents: Mapping[str, ArrayLike], *, threads: int = 1
@@ -409,12 +409,20 @@ def _run(
 # -- pair vectors and what they are made of ------------------------------------------------
 
 
-def _scattered(hoods: Neighborhoods, pairs: Array) -> Derivatives:
+def _scattered(hoods: Neighborhoods, pairs: Array, threads: int) -> Derivatives:
     """Derivatives by pair vectors as derivatives by positions, strain and cell."""
-    strain, cell = np.zeros((2, len(hoods.counts), 3, 3))
-    result = Derivatives(np.zeros((len(hoods), 3)), strain, cell)
-    scatter_pairs(hoods.around, pairs, *result)
-    return result
+    ranges, frames = hoods.pieces(threads), len(hoods.counts)
+    # pairs of different centers may have the same neighbor: each range has sums of its own
+    positions = np.zeros((len(ranges), len(hoods), 3))
+    strain, cell = np.zeros((2, len(ranges), frames, 3, 3))
+    parts = {some: k for k, some in enumerate(ranges)}
+
+    def piece(first: int, last: int) -> None:
+        k = parts[first, last]
+        scatter_pairs(first, last, hoods.around, pairs, positions[k], strain[k], cell[k])
+
+    at_once(piece, ranges, threads)
+    return Derivatives(*(sums.sum(axis=0) for sums in (positions, strain, cell)))
 
 
 def _gathered(hoods: Neighborhoods, tangents: Mapping[str, ArrayLike]) -> Array:

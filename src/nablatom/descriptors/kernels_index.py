@@ -158,11 +158,17 @@ def label_rows(around: Surroundings, places: Places, first_row: Integers) -> Row
 
 @compiled
 def scatter_pairs(
-    around: Surroundings, pairs: Array, positions: Array, strain: Array, cell: Array
+    first: int,
+    last: int,
+    around: Surroundings,
+    pairs: Array,
+    positions: Array,
+    strain: Array,
+    cell: Array,
 ) -> None:
-    """Add derivatives by pair vectors to those by positions, strain and cell."""
+    """Add derivatives by the pair vectors of some centers to those by all that moves them."""
     own = np.empty(3)
-    for i in range(len(around.type)):
+    for i in range(first, last):
         own[:] = 0.0
         s = around.system[i]
         for p in range(around.segment[i, 0], around.segment[i, -1]):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from threading import Lock
 
 import ase
 import numpy as np
@@ -158,13 +159,24 @@ def at_once(
     piece: Callable[[int, int], None], ranges: Iterable[tuple[int, int]], threads: int
 ) -> None:
     """Work off ranges of atoms, some at a time. Kernels do not hold the interpreter's lock."""
+    left, lock = iter(ranges), Lock()
+
+    def taken() -> tuple[int, int] | None:
+        with lock:
+            return next(left, None)
+
+    def work() -> None:
+        while (some := taken()) is not None:
+            piece(*some)
+
     if threads == 1:
-        for first, last in ranges:
-            piece(first, last)
+        work()
         return
-    with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(piece, first, last) for first, last in ranges]:
-            done.result()
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(work) for _ in range(threads - 1)]
+        work()
+        for other in others:
+            other.result()
 
 
 def _weights(r: Array, cutoff: Cutoff, scaling: Willatt2018 | None) -> tuple[Array, Array]:
