@@ -204,9 +204,14 @@ def test_what_cannot_be_done_is_said_before_or_with_the_frame(
         lennard_jones, structures, "--partial", "-o", tmp_path / "a.extxyz"
     )
     assert ".mts" in message(lennard_jones, structures, "-o", tmp_path / "a.txt")
-    said = message(lennard_jones, copper, "--heat-flux")
-    assert "no velocities" in said
-    assert "frame 0" in said
+    assert "frame 0: no velocities" in message(lennard_jones, copper, "--heat-flux")
+    mixed = [*read_structures(structures), *strained_cells(1, "Au")]
+    write_structures(tmp_path / "mixed.extxyz", mixed)
+    said = message(lennard_jones, tmp_path / "mixed.extxyz")
+    assert "frame 3: atom 0 (Au) is of an element that the model does not know" in said
+    assert "frame 3: no velocities" in message(
+        lennard_jones, tmp_path / "mixed.extxyz", "--heat-flux"
+    )
     write_structures(tmp_path / "gold.extxyz", strained_cells(2, "Au"))
     assert "Au" in message(lennard_jones, tmp_path / "gold.extxyz")
 
@@ -235,10 +240,13 @@ class Witness:
         ("potential: hooke", "one of lennard-jones"),
         ("potential: lennard-jones\ntypes: [Cu]", "missing a required argument"),
         ("potential: morse\nradius: 2", "takes types, depth"),
+        ("potential: lennard-jones\ntypes: [Cu]\nepsilon: 1\nsigma: a\ncutoff: 3", "in "),
         ("- 1", "name: value"),
         ("a: [", "not a YAML file"),
     ],
 )
 def test_files_that_name_no_potential(run, structures, tmp_path, text, word):
     (tmp_path / "bad.yaml").write_text(text)
-    assert word in run("forces", tmp_path / "bad.yaml", structures, fails=True)
+    said = run("forces", tmp_path / "bad.yaml", structures, fails=True)
+    assert word in said
+    assert "bad.yaml" in said

@@ -147,6 +147,14 @@ def test_graph_of_messages_is_for_any_size():
             torch.testing.assert_close(found[field], expected[field], rtol=0, atol=EXACT * scale)
 
 
+def test_what_is_no_package(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no package .*nothing\.pt2"):
+        load_exported(tmp_path / "nothing.pt2")
+    (tmp_path / "noise.pt2").write_bytes(b"no archive")
+    with pytest.raises(ValueError, match=r"noise\.pt2 is no package of machine code"):
+        load_exported(tmp_path / "noise.pt2")
+
+
 def test_what_is_not_exported(tmp_path, model):
     data = data_of(crystal(), model)
     with pytest.raises(TypeError, match="expected a StressOutput or ForceOutput"):

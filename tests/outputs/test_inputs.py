@@ -64,12 +64,12 @@ FAULTS = {
     "NaN": (
         lambda: broken("pos", 4, torch.nan),
         ValueError,
-        "frame 1: the position of atom 4 is .*nan.*; expected three finite numbers",
+        "frame 1: the position of atom 2 is .*nan.*; expected three finite numbers",
     ),
     "unknown element": (
         lambda: broken("atomic_numbers", 5, 14 + 18),
         ValueError,
-        r"frame 1: atom 5 \(Ge\) is of an element that the model does not know",
+        r"frame 1: atom 3 \(Ge\) is of an element that the model does not know",
     ),
     "short list": (
         lambda: AtomicDataDict.with_neighbors(data(), CUTOFF - 0.5),

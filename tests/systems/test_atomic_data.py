@@ -332,7 +332,7 @@ REFUSED = {
     "no frames": (lambda: from_ase([]), "no frames to batch"),
     "unknown element": (
         lambda: from_ase([ase.Atoms("Cu"), molecule("H2O")], types=["Cu", "H"]),
-        r"frame 1: atom 1 \(O\) is of an element that the model does not know; its types are Cu, H",
+        r"frame 1: atom 0 \(O\) is of an element that the model does not know; its types are Cu, H",
     ),
     "other types": (
         lambda: AtomicDataDict.with_types(from_ase(skewed(), types=["Au", "Cu"]), ["Cu", "Au"]),

@@ -89,6 +89,7 @@ def derivatives_of(
     ValueError
         The model cannot give something, or a structure lacks velocities: names the frame.
     """
+    _check_frames(model, structures, wanted)
     one = _linear if isinstance(model, LinearModel) else _differentiated
     parts: dict[str, list[TensorMap]] = {}
     for index, structure in terminal.track(list(enumerate(structures)), name="forces"):
@@ -101,6 +102,21 @@ def derivatives_of(
             moved = renumbered(tensor.to(arrays="numpy"), index)
             parts.setdefault(name, []).append(moved)
     return {k: join(each, "samples") if len(each) > 1 else each[0] for k, each in parts.items()}
+
+
+def _check_frames(model: AnyModel, structures: Sequence[ase.Atoms], wanted: Wanted) -> None:
+    """Refuse what can be told before anything is computed."""
+    resting = [i for i, frame in enumerate(structures) if not frame.has("momenta")]
+    if wanted.heat_flux and resting:
+        raise ValueError(
+            f"frame {resting[0]}: no velocities, of which the heat flux is made; expected a column "
+            "of velocities or momenta, as ASE writes it"
+        )
+    if not isinstance(model, LinearModel):
+        from nablatom.models import AtomicDataDict
+
+        bare = [ase.Atoms(frame.numbers, frame.positions) for frame in structures]
+        AtomicDataDict.from_ase(bare, types=tuple(model.type_names))  # type: ignore[arg-type]
 
 
 def write_derivatives(
@@ -179,11 +195,6 @@ def _heat_flux(model: "torch.nn.Module", data: "Type", structure: ase.Atoms) -> 
 
     from nablatom.outputs import convective_heat_flux, heat_flux
 
-    if not structure.has("momenta"):
-        raise ValueError(
-            "the structure has no velocities, of which the heat flux is made: expected a column "
-            "of velocities or momenta, as ASE writes it"
-        )
     velocities = torch.tensor(structure.get_velocities())
     masses = torch.tensor(structure.get_masses())
     with torch.no_grad():

@@ -83,7 +83,11 @@ def _potential(path: Path) -> "torch.nn.Module":
         raise ValueError(
             f"{path}: {error}; {name} takes {', '.join(signature(make).parameters)}"
         ) from None
-    return make(**settings).eval()
+    try:
+        return make(**settings).eval()
+    except ValueError as error:
+        error.add_note(f"in {path}")
+        raise
 
 
 def _settings(path: Path) -> dict[str, object]:

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -58,9 +59,7 @@ class ExportedModel:
     """
 
     def __init__(self, path: str) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch says of itself
-            self._package = torch._inductor.aoti_load_package(path)
+        self._package = _opened(path)
         card = json.loads(self._package.get_metadata().get("nablatom", "null"))
         if card is None:
             raise ValueError(f"{path} is no package that nablatom.outputs.export has written")
@@ -151,10 +150,23 @@ def load_exported(path: str | PathLike[str]) -> ExportedModel:
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
         If the package was not written by :func:`export`.
     """
     return ExportedModel(fspath(path))
+
+
+def _opened(path: str) -> Any:
+    if not Path(path).exists():
+        raise FileNotFoundError(f"no package {path!r}: there is no such file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what torch says of itself
+        try:
+            return torch._inductor.aoti_load_package(path)
+        except RuntimeError as error:
+            raise ValueError(f"{path} is no package of machine code: {error}") from error
 
 
 class Traced(NamedTuple):

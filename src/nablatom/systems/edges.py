@@ -281,8 +281,9 @@ def _check_finite(data: Type) -> None:
     positions = data[POSITIONS_KEY].detach()
     if _true(~positions.isfinite().all()):
         atom = int(torch.nonzero(~positions.isfinite())[0, 0])
+        frame, number = _place(data, atom)
         raise ValueError(
-            f"frame {int(frame_of_atoms(data)[atom])}: the position of atom {atom} is "
+            f"frame {frame}: the position of atom {number} is "
             f"{positions[atom].tolist()}; expected three finite numbers"
         )
     if CELL_KEY in data and _true(~data[CELL_KEY].detach().isfinite().all()):
@@ -299,18 +300,24 @@ def _check_types(data: Type, types: Sequence[str]) -> None:
     if not _true(wrong.any()):
         return
     atom = int(torch.nonzero(wrong)[0])
-    frame = int(frame_of_atoms(data)[atom])
+    frame, number = _place(data, atom)
     index = int(indices[atom])
     element = "" if numbers is None else f" ({chemical_symbols[int(numbers.flatten()[atom])]})"
     if index >= 0:
         raise ValueError(
-            f"frame {frame}: atom {atom}{element} is of type {index}, but the types are "
+            f"frame {frame}: atom {number}{element} is of type {index}, but the types are "
             f"{_numbered(types)}; leave 'atom_types' out, or make it with these types"
         )
     raise ValueError(
-        f"frame {frame}: atom {atom}{element} is of an element that the model does not know; "
+        f"frame {frame}: atom {number}{element} is of an element that the model does not know; "
         f"its types are {', '.join(types)}"
     )
+
+
+def _place(data: Type, atom: int) -> tuple[int, int]:
+    """The frame of an atom of a batch, and its number there."""
+    frames = frame_of_atoms(data)
+    return int(frames[atom]), int((frames[:atom] == frames[atom]).sum())
 
 
 def _numbered(types: Sequence[str]) -> str:
