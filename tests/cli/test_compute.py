@@ -1,5 +1,7 @@
 """``nablatom compute NAME STRUCTURES``: any calculator, written part by part."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from ase.build import molecule
@@ -187,3 +189,20 @@ def test_demo_with_a_descriptor_of_a_file(run, tmp_path):
     found = run("demo", "--frames", 8, "--hypers", settings, "-o", tmp_path / "demo", "--json")
     assert all(check["passed"] for check in found["verification"])
     assert found["errors"]["test"]["energy"]["rmse"] > 0
+
+
+@pytest.mark.parametrize("name", ["SoapPowerSpectrum", "SphericalExpansionByPair"])
+def test_memory_does_not_grow_with_the_file(run, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(batches, "ATOMS", 1)
+    structures, settings = tmp_path / "structures.extxyz", tmp_path / "settings.yaml"
+    write_structures(structures, strained_cells(24, "Cu"))
+    settings.write_text("{max_angular: 4, radial: {Gto: {max_radial: 3}}}")
+    path = tmp_path / "found.mts"
+    arguments = ("compute", name, structures, "--hypers", settings, "-o", path)
+    run(*arguments)  # tables, and all that is made once
+    tracemalloc.start()
+    run(*arguments)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert path.stat().st_size > 5e6
+    assert peak < path.stat().st_size / 2

@@ -6,6 +6,7 @@ are mapped into one `TensorMap`, which can be saved without ever being read as a
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,9 +134,11 @@ class _Growing:
 
     def block(self) -> TensorBlock:
         shape = (self.rows, *map(len, self.components), len(self.properties))
-        values = np.empty(shape, self.dtype)
-        if values.size:
+        values: NDArray[np.generic]
+        if math.prod(shape):
             values = np.memmap(self.path, self.dtype, "r", shape=shape)
+        else:
+            values = np.empty(shape, self.dtype)  # which cannot be mapped
         samples = Labels(self.names, np.concatenate(self.samples), assume_unique=True)
         gradients = {name: growing.block() for name, growing in self.gradients.items()}
         return TensorBlock.unchecked(values, samples, self.components, self.properties, gradients)
