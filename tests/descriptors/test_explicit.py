@@ -23,6 +23,7 @@ from nablatom.descriptors import (
     MixedTypes,
     NeighborList,
     SmearedPowerLaw,
+    SoapPowerSpectrum,
     SortedDistances,
     SphericalBessel,
     SphericalExpansion,
@@ -634,9 +635,9 @@ def test_sum_over_waves_is_the_sum_over_neighbors():
 
 
 def test_atoms_of_the_type_of_nobody_are_refused():
-    calculator = DESCRIPTORS["symmetry functions"]
-    with pytest.raises(ValueError, match="type 0, which stands for nobody"):
-        calculator(ase.Atoms("X2", [[0, 0, 0], [0, 0, 1]]))
+    for calculator in (DESCRIPTORS["symmetry functions"], SoapPowerSpectrum(radial_spectrum=True)):
+        with pytest.raises(ValueError, match="type 0, which stands for nobody"):
+            calculator(ase.Atoms("X2", [[0, 0, 0], [0, 0, 1]]))
 
 
 def test_lode_refuses_what_has_no_waves():

@@ -171,6 +171,8 @@ class SoapPowerSpectrum(DensityCalculator):
         same = groups[:, 0] == groups[:, 1]
         widths = np.where(same, self._kept(columns, same=True).sum(), columns.sum())[:, None]
         if self.radial_spectrum:
+            if NOBODY in types:
+                raise ValueError("there are atoms of type 0, which stands for nobody in the keys")
             keys[..., 1, 1], keys[..., 1, 2] = NOBODY, types[groups[:, 0]]
             keys[:, ~same, 1] = -1  # two types have no radial spectrum
             widths = np.append(widths, np.where(same, self._kept_radial(columns), 0)[:, None], 1)
