@@ -121,7 +121,7 @@ def _in_box(
     position: Array, cell: Array, periodic: Flags, radius: float, cuts: Integers, reach: Integers
 ) -> Array:
     """Positions along the axes of the box, in units of them; how it is cut, and the reach."""
-    inverse = np.linalg.inv(_completed(cell, periodic))
+    inverse = _inverse(_completed(cell, periodic))
     at, heights = np.zeros((len(position), 3)), np.empty(3)
     for i in range(len(position)):
         for k in range(3):
@@ -194,6 +194,20 @@ def _divided(cuts: Integers, reach: Integers, heights: Array, atoms: int, radius
 
 
 @searching
+def _inverse(axes: Array) -> Array:
+    """Of a 3 by 3 matrix, from cross products; LAPACK is slow to ask for one after another."""
+    inverse, volume = np.empty((3, 3)), 0.0
+    for k in range(3):
+        p, q = axes[(k + 1) % 3], axes[(k + 2) % 3]
+        for a in range(3):
+            b, c = (a + 1) % 3, (a + 2) % 3
+            inverse[a, k] = p[b] * q[c] - p[c] * q[b]
+    for a in range(3):
+        volume += axes[0, a] * inverse[a, 0]
+    return inverse / volume
+
+
+@searching
 def _completed(cell: Array, periodic: Flags) -> Array:
     """The periodic cell vectors, and unit vectors across them in place of the others."""
     axes = np.zeros((3, 3))
@@ -201,7 +215,10 @@ def _completed(cell: Array, periodic: Flags) -> Array:
     for k in range(3):
         if periodic[k]:
             axes[k] = cell[k]
-            v = across @ np.ascontiguousarray(cell[k])
+            v = np.zeros(3)
+            for a in range(3):
+                for b in range(3):
+                    v[a] += across[a, b] * cell[k, b]
             v /= np.sqrt((v * v).sum())
             for a in range(3):
                 for b in range(3):
