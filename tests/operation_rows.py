@@ -9,7 +9,7 @@ from inspect import signature
 
 import numpy as np
 
-from maps import tensor
+from maps import KEYS, tensor
 from nablatom import Labels, TensorBlock, TensorMap
 from nablatom.operations import (
     abs,
@@ -105,6 +105,9 @@ def turned(block):
 VECTORS = Labels("o3_lambda", [[1]])
 ONE_TENSOR = Labels(["o3_lambda", "center_type"], [[2, 1]])
 MU = Labels("o3_mu", [[-1], [0], [1]])
+SPHERICAL = Labels(  # the names of KEYS as vectors
+    ["center_type", "o3_lambda", "o3_sigma"], [[8, 1, 1], [1, 1, -1], [1, 1, 1], [8, 1, -1]]
+)
 
 
 @blockwise
@@ -118,9 +121,10 @@ def _as_vectors(block):
 def spherical(tensor):
     """The same numbers as vectors and pseudovectors; the blocks of a centre differ in samples."""
     flat = _as_vectors(tensor.components_to_properties(tensor.component_names))
-    keys = [[center, 1, 1 if neighbor == 1 else -1] for center, neighbor in tensor.keys.values]
-    names = ["center_type", "o3_lambda", "o3_sigma"]
-    return TensorMap.unchecked(Labels(names, keys), flat.blocks(), tensor.info())
+    keys = SPHERICAL
+    if tensor.keys != KEYS:  # some of them, or in another order
+        keys = keys.take(KEYS.union_and_mapping(tensor.keys)[2])
+    return TensorMap.unchecked(keys, flat.blocks(), tensor.info())
 
 
 def m(tensor):

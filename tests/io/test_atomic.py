@@ -103,7 +103,7 @@ def test_pipes_are_written_to(tmp_path):
 
 
 def test_folder_that_is_not_there(tensor, tmp_path):
-    with pytest.raises(FileNotFoundError, match="No such folder to write to: '.*none'"):
+    with pytest.raises(FileNotFoundError, match=r"No such folder to write to: '.*none'"):
         save(tmp_path / "none" / "file.mts", tensor)
     with pytest.raises(IsADirectoryError):
         save(tmp_path, tensor)

@@ -235,12 +235,12 @@ def test_who_makes_a_graph():
     point = data(crystal())
     watched = point | {"pos": point["pos"].clone().requires_grad_()}
     model = Messages(1)
-    assert makes_graph(model.train(), point.values())
-    assert not makes_graph(model.eval(), point.values())
-    assert makes_graph(model, watched.values())
-    assert not makes_graph(MODELS["one hop"]().train(), point.values())  # nothing to train
+    assert makes_graph(model.train(), point)
+    assert not makes_graph(model.eval(), point)
+    assert makes_graph(model, watched)
+    assert not makes_graph(MODELS["one hop"]().train(), point)  # nothing to train
     with torch.no_grad():
-        assert not makes_graph(model.train(), watched.values())
+        assert not makes_graph(model.train(), watched)
         assert not forces(model, watched).requires_grad
     assert not forces(model.train(), watched, create_graph=False).requires_grad
     assert forces(model.eval(), watched, create_graph=True).requires_grad
