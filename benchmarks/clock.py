@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import statistics
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Bandwidth", "loops_for", "timed", "undisturbed", "warm_memory"]
+__all__ = ["Bandwidth", "loops_for", "settle", "timed", "undisturbed", "warm_memory"]
 
 ROUND = 0.02  # seconds that the repeated calls of one round should last
 COPIED = 200_000_000  # bytes: far beyond every cache, one gradient block of the large map
@@ -36,6 +38,17 @@ def timed(call: Callable[[], Any], loops: int = 1) -> tuple[float, Any]:
         for _ in range(loops):
             result = call()
         return (perf_counter() - start) / loops, result
+
+
+def settle() -> None:
+    """Give back to the system now what has been freed.
+
+    The C library of Linux does so at some later call, which may be the other side's: after a
+    result of many small blocks that takes longer than some of the calls that are timed.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def loops_for(seconds: float) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from benchmarks.bars import Bar, Figure
-from benchmarks.clock import loops_for, timed
+from benchmarks.clock import loops_for, settle, timed
 
 __all__ = ["Duel", "Duels", "figures"]
 
@@ -77,8 +77,14 @@ def measured(title: str, duel: Duel) -> Figure:
     del results  # large ones must be gone before the next call
     loops = [loops_for(timed(call)[0]) for call in sides]
     seconds = [
-        [timed(call, n)[0] for call, n in zip(sides, loops, strict=True)]
+        [after_settling(call, n) for call, n in zip(sides, loops, strict=True)]
         for _ in range(duel.rounds)
     ]
     ours, *peer = (statistics.median(side) for side in zip(*seconds, strict=True))
     return Figure(title, duel.name, duel.bar, ours, peer=peer[0] if peer else None, first=first[0])
+
+
+def after_settling(call: Callable[[], object], loops: int) -> float:
+    """Seconds per call, which does not pay for what the other side has freed."""
+    settle()
+    return timed(call, loops)[0]
