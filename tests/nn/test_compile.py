@@ -46,7 +46,6 @@ def test_compiled_equals_eager_and_trains_alike(name):
     model, x = MODELS[name](), tensor(library="torch", keys=TWO)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     nablatom.allclose_raise(compiled(x), model(x), rtol=1e-12, atol=1e-12)
-    nablatom.allclose_raise(compiled(2 * x), model(2 * x), rtol=1e-12, atol=1e-12)
     parameters = list(model.parameters())
     if parameters:
         step = torch.compile(loss, fullgraph=True, backend="aot_eager")
