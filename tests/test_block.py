@@ -46,6 +46,11 @@ ERRORS = {
         TypeError,
         "samples must be Labels, got list",
     ),
+    "components are labels": (
+        lambda: TensorBlock(np.zeros((1, 1, 1)), Labels.single(), Labels.single(), Labels.single()),
+        TypeError,
+        "components must be a list of Labels, .* got Labels",
+    ),
     "a component is text": (
         lambda: TensorBlock(np.zeros((1, 1, 1)), Labels.single(), ["m"], Labels.single()),
         TypeError,

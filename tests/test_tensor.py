@@ -60,7 +60,7 @@ ERRORS = {
     "no block": (
         lambda: A.block(center_type=7),
         KeyError,
-        r"no block matches \(center_type=7\); the keys are",
+        r"no block matches \(center_type=7\); the keys are \(center_type=8, neighbor_type=1\), ",
     ),
     "several": (
         lambda: A.block(center_type=8),

@@ -80,6 +80,8 @@ class TensorBlock:
     def __init__(
         self, values: Array, samples: Labels, components: Sequence[Labels], properties: Labels
     ) -> None:
+        if isinstance(components, Labels):
+            raise TypeError("components must be a list of Labels, one for each axis; got Labels")
         components = tuple(components)
         if not tracing.compiling():  # labels are constants then, and were checked before
             _check_axes(values, samples, components, properties)

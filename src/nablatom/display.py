@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["axis_line", "details", "html_table", "label_table", "shortened"]
+__all__ = ["axis_line", "details", "html_table", "in_line", "label_table", "shortened"]
 
 
 def shortened(count: int, most: int) -> list[int | None]:
@@ -15,6 +15,12 @@ def shortened(count: int, most: int) -> list[int | None]:
     tail = most // 2
     head = max(most - tail, 1)
     return [*range(head), None, *range(count - tail, count)]
+
+
+def in_line(entries: Sequence[str], most: int = 8) -> str:
+    """Entries one after the other, for an error; dots and the count stand for those left out."""
+    line = ", ".join(entries[:most]) or "none"
+    return line if len(entries) <= most else f"{line}, … ({len(entries)} in all)"
 
 
 def label_table(

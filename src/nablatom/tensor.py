@@ -161,10 +161,9 @@ class TensorMap:
         if not found:
             raise self._not_found(selection, values)
         if len(found) > 1:
-            keys = ", ".join(self._keys[i].print() for i in found[:4])
+            keys = display.in_line([self._keys[i].print() for i in found])
             raise ValueError(
-                f"{len(found)} blocks match: {keys}{', …' if len(found) > 4 else ''}; say which "
-                "one, or take them all with blocks()"
+                f"{len(found)} blocks match: {keys}; say which one, or take them all with blocks()"
             )
         return self.block_by_id(found[0])
 
@@ -172,7 +171,8 @@ class TensorMap:
         wanted = (
             LabelsEntry.unchecked(tuple(values), tuple(values.values())) if values else selection
         )
-        return KeyError(f"no block matches {wanted}; the keys are {self._keys.print(20)}")
+        keys = display.in_line([key.print() for key in self._keys])
+        return KeyError(f"no block matches {wanted}; the keys are {keys}")
 
     def __getitem__(self, selection: Selection) -> TensorBlock:
         return self.block(selection)

@@ -336,7 +336,11 @@ OTHER = Labels(["center_type", "neighbor_type"], [[8, 1]])
 WRONG = {
     "values in NumPy": (lambda: nn.Tanh(KEYS)(tensor()), TypeError, "arrays="),
     "single precision": (lambda: nn.Linear(KEYS, N, 1)(X), TypeError, "move one of them"),
-    "no such key": (lambda: nn.Tanh(OTHER)(X), KeyError, "no module for the key"),
+    "no such key": (
+        lambda: nn.Tanh(OTHER)(X),
+        KeyError,
+        r"no module for the key \(center_type=1, .*; this layer has \(center_type=8, ",
+    ),
     "no key in a sequence": (
         lambda: nn.Sequential(KEYS, nn.Tanh(OTHER)),
         KeyError,

@@ -167,3 +167,10 @@ def test_a_batch_of_crystal_and_molecule():
 def test_a_model_without_energies_of_atoms():
     with pytest.raises(KeyError, match="atomic_energy"):
         atomic_virials(lambda data: {}, data_of(crystal(), Messages()))
+
+
+def test_positions_that_are_missing_are_named():
+    data = data_of(crystal(), Messages())
+    del data["pos"]
+    with pytest.raises(KeyError, match="no field 'pos'; they have atom"):
+        atomic_virials(Messages(hops=2), data)

@@ -393,6 +393,11 @@ MISSING = {
 }
 
 
+def test_a_path_is_no_structure():
+    with pytest.raises(TypeError, match=r"expected ase.Atoms, got str; ase.io.read\(path, ':'\)"):
+        from_ase("copper.xyz")
+
+
 @pytest.mark.parametrize("name", MISSING)
 def test_missing_fields_are_named(name):
     call, message = MISSING[name]

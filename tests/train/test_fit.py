@@ -297,6 +297,17 @@ def test_gradients_that_a_target_needs_are_named():
         fit_descriptor(calculator(structures, ["positions"]), structures, calculator)
 
 
+def test_a_descriptor_of_other_structures_is_refused():
+    structures, calculator = strained_cells(4), radial_spectrum()
+    descriptor = calculator(structures, ["positions", "strain"])
+    with pytest.raises(ValueError, match=r"has system 3, but there are 3 structures"):
+        fit_descriptor(descriptor, structures[:3], calculator)
+    fewer = calculator(structures[:3], ["positions", "strain"])
+    with pytest.raises(ValueError, match=r"no samples of 1 of 4 structures \(frame 3\)"):
+        fit_descriptor(fewer, structures, calculator)
+    fit_descriptor(fewer, structures, calculator, frames=range(3), folds=2)
+
+
 def test_no_label_at_all_is_an_error_that_says_so():
     bare = only(strained_cells(4), "energy")
     with pytest.raises(ValueError, match=r"nothing to fit: forces left out"):

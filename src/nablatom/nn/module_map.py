@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nablatom import tracing
 from nablatom.block import TensorBlock
+from nablatom.display import in_line
 from nablatom.labels import Labels, remembered
 from nablatom.nn.arguments import per_key
 from nablatom.nn.rules import counted, relabelled, through
@@ -259,7 +260,8 @@ def _places(keys: Labels, in_keys: Labels) -> list[int]:
     places = [in_keys.position(key) for key in keys]
     if None in places:
         missing = keys[places.index(None)].print()
-        raise KeyError(f"no module for the key {missing}; this layer has {in_keys!r}")
+        known = in_line([key.print() for key in in_keys])
+        raise KeyError(f"no module for the key {missing}; this layer has {known}")
     return [place for place in places if place is not None]
 
 

@@ -17,6 +17,7 @@ from nablatom.outputs.derivatives import (
     detached,
     pair_derivatives,
     point_of,
+    positions_of,
     returned,
     usable,
 )
@@ -170,7 +171,7 @@ def _through_weights(
 ) -> tuple[AtomicDataDict.Type, torch.Tensor]:
     """Each energy has a weight; how the strain derivative answers to it is that atom's share."""
     with torch.inference_mode(False), torch.enable_grad():
-        positions = data[AtomicDataDict.POSITIONS_KEY]
+        positions = positions_of(data)
         weights = positions.new_ones(len(positions), 1).requires_grad_()
         energies = pair_derivatives(
             model,

@@ -73,6 +73,8 @@ def from_ase(
 
     Raises
     ------
+    TypeError
+        What is given is no structure.
     ValueError
         A position or cell is not finite, a periodic direction has no cell vector, or an
         element is not among the types: names the frame.
@@ -115,6 +117,11 @@ def to_ase(data: Type) -> ase.Atoms | list[ase.Atoms]:
 def _from_one(
     structure: ase.Atoms, index: int, dtype: torch.dtype, device: torch.device | str | None
 ) -> Type:
+    if not isinstance(structure, ase.Atoms):
+        raise TypeError(
+            f"frame {index}: expected ase.Atoms, got {type(structure).__name__}; "
+            "ase.io.read(path, ':') reads the structures of a file"
+        )
     try:
         check_geometry(structure)
     except ValueError as error:

@@ -134,15 +134,38 @@ def fit_descriptor(
         What ``calculator(structures)`` gave, with the gradients that the targets need.
     frames
         The structures to fit; None for all of them.
+
+    Raises
+    ------
+    ValueError
+        The descriptor is of other structures, or lacks a gradient; and the errors of
+        :func:`fit_linear`.
     """
     frames = np.arange(len(structures)) if frames is None else np.unique(frames)
     chosen = [structures[frame] for frame in frames]
     labels, notes = _labels(chosen, weights)
+    _check_systems(descriptor, frames, len(structures))
     _check_gradients(descriptor, labels.gradients)
     everything = _features(descriptor, structures)
     problem = _Problem(chosen, labels, lambda rows: everything.of(frames[rows], structures))
     parts = deal(np.arange(len(chosen)), folds, seed=seed)
     return _fitted(problem, progress, parts, calculator, regularisation, notes)
+
+
+def _check_systems(descriptor: TensorMap, frames: Frames, count: int) -> None:
+    columns = [block.samples.column("system") for block in descriptor.blocks()]
+    systems = np.unique(np.concatenate([np.empty(0, np.int64), *columns]))
+    beyond, missing = systems[systems >= count], np.setdiff1d(frames, systems)
+    if beyond.size:
+        raise ValueError(
+            f"the descriptor has system {beyond[-1]}, but there are {count} structures, counted "
+            "from 0; give the structures that it was computed for, in their order"
+        )
+    if missing.size:
+        raise ValueError(
+            f"the descriptor has no samples of {_listed(missing, count)}; compute it for all "
+            "structures, or name those to fit with frames="
+        )
 
 
 def _check_gradients(descriptor: TensorMap, names: Sequence[str]) -> None:
