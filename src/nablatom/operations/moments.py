@@ -218,12 +218,38 @@ def _shares_of_samples(x: TensorBlock, route: Route, w: TensorBlock | None) -> A
 
 def sum_of_properties(x: TensorBlock, route: Route, w: Array | None) -> TensorBlock:
     """``sum w x`` over the properties that go together."""
-    return linear(_summed(route, w), x, properties=route.samples)
+    summed = _summed(route)
+    if w is None:
+        return linear(summed, x, properties=route.samples)
+    return linear(
+        lambda y: arrays.in_pieces(lambda part: summed(part * w), y), x, properties=route.samples
+    )
 
 
 def mean_of_properties(x: TensorBlock, route: Route, w: Array | None) -> TensorBlock:
     """``sum w x / sum w`` over the properties that go together."""
-    return sum_of_properties(x, route, _shares_of_properties(x, route, w))
+    return linear(_averaged(x, route, w), x, properties=route.samples)
+
+
+def _summed(route: Route) -> Callable[[Array], Array]:
+    """What adds the columns that go together."""
+    columns = groups_of(route).columns
+    return lambda x: arrays.add_columns(x, route.rows, columns)
+
+
+def _averaged(x: TensorBlock, route: Route, w: Array | None) -> Callable[[Array], Array]:
+    """What takes the mean of the columns that go together, for arrays like the values."""
+    summed = _summed(route)
+    if w is not None:
+        shares = _shares_of_properties(x, route, w)
+        return lambda y: arrays.in_pieces(lambda part: summed(part * shares), y)
+    inverse = _inverse_sizes(route, x.values)
+    return lambda y: summed(y) * inverse
+
+
+def _inverse_sizes(route: Route, like: Array) -> Array:
+    """One over the number of entries of each group; nothing at all has a mean of zero."""
+    return 1 / arrays.constant(np.maximum(groups_of(route).size, 1), like=like)
 
 
 def _shares_of_properties(x: TensorBlock, route: Route, w: Array | None) -> Array:
@@ -236,25 +262,13 @@ def _shares_of_properties(x: TensorBlock, route: Route, w: Array | None) -> Arra
     return w / arrays.take(sums, route.rows)
 
 
-def _summed(route: Route, factors: Array | None) -> Callable[[Array], Array]:
-    """What adds the columns that go together, each times its factor."""
-    columns = groups_of(route).columns
-    if factors is None:
-        return lambda x: arrays.add_columns(x, route.rows, columns)
-
-    def weighted(x: Array) -> Array:
-        return arrays.add_columns(x * factors, route.rows, columns)
-
-    return lambda x: arrays.in_pieces(weighted, x)
-
-
 class Groups(NamedTuple):
     """What a route says of its groups."""
 
     size: NDArray[np.int64]
     size_of_entry: NDArray[np.int64]
     """How many go together with each entry, itself included."""
-    roundings: NDArray[np.int64]
+    roundings: NDArray[np.float64]
     """By how many times the precision the mean of a group of equal numbers can be off."""
     columns: arrays.Columns
 
@@ -265,7 +279,7 @@ def groups_of(route: Route) -> Groups:
         count = len(route.samples)
         size = np.bincount(route.rows, minlength=count)
         columns = arrays.columns(route.rows, count)
-        route.plans["groups"] = Groups(size, size[route.rows], size + 2, columns)
+        route.plans["groups"] = Groups(size, size[route.rows], (size + 2).astype(np.float64), columns)
     groups: Groups = route.plans["groups"]
     return groups
 
@@ -280,7 +294,7 @@ class Moments(NamedTuple):
     """The mean of each group."""
     variance: Array
     """The mean square of the deviations from it."""
-    roundings: NDArray[np.int64]
+    roundings: NDArray[np.float64]
     """By how many times the precision the mean of equal numbers is off, shaped as the others."""
     block: Callable[[Array, Callable[[], Array]], TensorBlock]
     """The block of some values, functions of the variances; their slopes where they are needed.
@@ -301,6 +315,8 @@ def moments_of_samples(x: TensorBlock, route: Route, weights: Any) -> Moments:
 
     def squares(rows: Any) -> Array:
         off = deviations(rows)
+        if w is None:
+            return off * off
         return off * off * arrays.column(arrays.rows_of(shares, rows), off)
 
     def block(values: Array, slopes: Callable[[], Array]) -> TensorBlock:
@@ -323,6 +339,8 @@ def moments_of_samples(x: TensorBlock, route: Route, weights: Any) -> Moments:
         return scatter_scaled(values, route, (x, by_value), (w, by_weight))
 
     variance = arrays.add_rows_of(squares, route.rows, len(route.samples), x.values)
+    if w is None:
+        variance = variance * arrays.column(_inverse_sizes(route, variance), variance)
     roundings = groups_of(route).roundings.reshape((-1, *[1] * (len(x.shape) - 1)))
     return Moments(center, variance, roundings, block)
 
@@ -330,9 +348,8 @@ def moments_of_samples(x: TensorBlock, route: Route, weights: Any) -> Moments:
 def moments_of_properties(x: TensorBlock, route: Route, weights: Any) -> Moments:
     """The moments of the properties that go together."""
     w = property_weights(x, weights)
-    shares = _shares_of_properties(x, route, w)
-    summed = _summed(route, None)
-    center = _summed(route, shares)(x.values)
+    average = _averaged(x, route, w)
+    center = average(x.values)
 
     def spread(groups: Array, rows: Any) -> Array:
         return arrays.take(arrays.rows_of(groups, rows), route.rows, axis=-1)
@@ -342,17 +359,18 @@ def moments_of_properties(x: TensorBlock, route: Route, weights: Any) -> Moments
 
     def block(values: Array, slopes: Callable[[], Array]) -> TensorBlock:
         slopes_of_groups = once(slopes)
+        shares = once(lambda: _shares_of_properties(x, route, w))
         return scaled(
             values,
-            lambda rows: 2 * shares * deviations(rows) * spread(slopes_of_groups(), rows),
+            lambda rows: 2 * shares() * deviations(rows) * spread(slopes_of_groups(), rows),
             x,
-            then=summed,
+            then=_summed(route),
             properties=route.samples,
         )
 
     def squares(rows: Any) -> Array:
         off = deviations(rows)
-        return summed(shares * off * off)
+        return average(off * off)
 
     variance = arrays.rowwise(lambda rows, _: squares(rows), len(x), x.values)
     return Moments(center, variance, groups_of(route).roundings, block)
