@@ -18,6 +18,7 @@ from benchmarks.clock import loops_for, settle, timed
 __all__ = ["Duel", "Duels", "figures"]
 
 Call = Callable[[], Any]
+SHORT = 0.5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +76,22 @@ def measured(title: str, duel: Duel) -> Figure:
     if duel.agree is not None and len(results) == 2:
         duel.agree(*results)
     del results  # large ones must be gone before the next call
-    loops = [loops_for(timed(call)[0]) for call in sides]
+    once = [timed(call)[0] for call in sides]
     seconds = [
-        [after_settling(call, n) for call, n in zip(sides, loops, strict=True)]
+        [after_settling(call, time) for call, time in zip(sides, once, strict=True)]
         for _ in range(duel.rounds)
     ]
     ours, *peer = (statistics.median(side) for side in zip(*seconds, strict=True))
     return Figure(title, duel.name, duel.bar, ours, peer=peer[0] if peer else None, first=first[0])
 
 
-def after_settling(call: Callable[[], object], loops: int) -> float:
-    """Seconds per call, which does not pay for what the other side has freed."""
+def after_settling(call: Callable[[], object], once: float) -> float:
+    """Seconds per call of what takes about ``once``.
+
+    It does not pay for what the other side has freed, nor for getting the memory back that it
+    gave away itself, which a call of a second would hardly notice.
+    """
     settle()
-    return timed(call, loops)[0]
+    if once < SHORT:
+        call()
+    return timed(call, loops_for(once))[0]
