@@ -685,6 +685,29 @@ def test_threads_pieces_and_workspaces_change_nothing(name):
     assert np.shares_memory(first, calculator(structures, ALL, out=workspace).block_by_id(0).values)
 
 
+class Shifted(Workspace):
+    """Memory that starts in the middle of a cache line."""
+
+    def array(self, name, count, dtype):
+        return np.empty(count + 1, dtype)[1:]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("calculator", [SphericalExpansion, SoapPowerSpectrum])
+def test_memory_may_start_anywhere(calculator, dtype):
+    """Results are written past the cache only where they start at the right addresses."""
+    calculator = calculator(**SMOOTH, radial=Gto(7), max_angular=2)
+    frames = [STRUCTURES["molecule"], bulk("Cu").repeat(5)]
+    expected = calculator(frames, ["positions"], dtype=dtype)
+    shifted = calculator(frames, ["positions"], dtype=dtype, out=Shifted())
+    starts = [b.gradient("positions").values.ctypes.data % 32 for b in shifted.blocks()]
+    assert all(starts)
+    assert shifted == expected
+    for block, other in zip(expected, calculator(frames, ALL, dtype=dtype), strict=True):
+        a, b = (x.gradient("positions").values for x in (block, other))
+        np.testing.assert_allclose(a, b, rtol=0, atol=10 * np.finfo(dtype).eps * abs(b).max())
+
+
 @pytest.mark.parametrize("name", ["expansion of Gaussians", "power", "power of Gaussians"])
 def test_results_in_several_arrays_are_the_same(name, monkeypatch):
     """As when they are too large for one: here, when they are not."""

@@ -23,7 +23,16 @@ from nablatom.descriptors.kernels_pair import (
     memory_of_pairs,
     radial_at,
 )
-from nablatom.descriptors.lanes import WIDTH, broadcast, item, load, multiply_add, spread, store
+from nablatom.descriptors.lanes import (
+    WIDTH,
+    broadcast,
+    item,
+    load,
+    multiply_add,
+    spread,
+    store,
+    stream,
+)
 
 __all__ = [
     "add_outer",
@@ -33,6 +42,7 @@ __all__ = [
     "pull_expansion",
     "push_expansion",
     "rows_alone",
+    "streams",
     "subtract_slopes",
 ]
 
@@ -160,12 +170,17 @@ def _write_alone(
     last: int,
 ) -> None:
     """Derivatives for one l, to the block that starts there, of the pairs that have a row."""
-    size = 3 * (2 * l + 1) * width
+    size, once = 3 * (2 * l + 1) * width, streams(to, start)
     for k in range(first, last):
         if rows[k] >= 0:
-            _differentiate(
-                to, start + rows[k] * size, own, l * l * 3 * width, l, 1.0, width, factors, k
-            )
+            at = start + rows[k] * size
+            _differentiate(to, at, own, l * l * 3 * width, l, 1.0, width, factors, k, once)
+
+
+@compiled
+def streams(to: Array, start: int) -> bool:
+    """Whether registers that follow each other from there can be written past the cache."""
+    return (to.ctypes.data + start * to.itemsize) % (WIDTH * to.itemsize) == 0
 
 
 @inside
@@ -182,7 +197,7 @@ def differentiate(
     """``G`` of one pair, to scratch memory; the center of it moves the other way."""
     for l in range(angular):
         at = 3 * l * l * width
-        _differentiate(to, at, own, own_start + at, l, moves, width, factors, k)
+        _differentiate(to, at, own, own_start + at, l, moves, width, factors, k, False)
 
 
 @inside
@@ -196,6 +211,7 @@ def _differentiate(
     width: int,
     factors: Factors,
     k: int,
+    once: bool,
 ) -> None:
     waves, radial, kind = factors.harmonics, factors.radial, (2 * l + 1) * WIDTH
     none, back = spread(0.0), spread(-moves)
@@ -208,7 +224,10 @@ def _differentiate(
             for m in range(y, y + kind, WIDTH):
                 g = multiply_add(broadcast(waves, m), along, none)
                 g = multiply_add(broadcast(waves, m + turned), f, g)
-                store(to, start + at, g)
+                if once:
+                    stream(to, start + at, g)
+                else:
+                    store(to, start + at, g)
                 store(own, own_start + at, multiply_add(back, g, load(own, own_start + at)))
                 at += width
 

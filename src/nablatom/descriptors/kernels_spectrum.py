@@ -19,6 +19,7 @@ from nablatom.descriptors.kernels_expansion import (
     differentiate,
     most_pairs,
     rows_alone,
+    streams,
     subtract_slopes,
 )
 from nablatom.descriptors.kernels_index import Places, Surroundings
@@ -41,6 +42,7 @@ from nablatom.descriptors.lanes import (
     multiply_add,
     spread,
     store,
+    stream,
     total,
 )
 
@@ -206,6 +208,7 @@ def spectrum(
                                 angular,
                                 size,
                                 width,
+                                False,
                             )
                             if again:
                                 row_same += row
@@ -387,11 +390,11 @@ def _write_alone(
     width: int,
 ) -> None:
     """Derivatives of the pairs that have a row, to the block that starts there."""
-    angular = len(factors.radial)
+    angular, once = len(factors.radial), streams(to, start)
     for k in range(first, last):
         if rows[k] >= 0:
             at = start + rows[k] * 3 * angular * size * width
-            _outer(to, at, both, front, contracted, along, factors, k, angular, size, width)
+            _outer(to, at, both, front, contracted, along, factors, k, angular, size, width, once)
 
 
 @inside
@@ -407,6 +410,7 @@ def _outer(
     angular: int,
     size: int,
     width: int,
+    once: bool,
 ) -> None:
     """``F W + F' u V``, transposed unless in ``front``, or the sum of ``both``."""
     none, radial, numbers = spread(0.0), factors.radial, angular * width
@@ -433,7 +437,10 @@ def _outer(
                     else:
                         sum = multiply_add(broadcast(contracted, W + n), F_q, none)
                         sum = multiply_add(broadcast(along, uV + n), dF_q, sum)
-                    store(to, row, sum)
+                    if once:
+                        stream(to, row, sum)
+                    else:
+                        store(to, row, sum)
                     row += width
 
 

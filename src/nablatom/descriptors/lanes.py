@@ -24,6 +24,7 @@ __all__ = [
     "put",
     "spread",
     "store",
+    "stream",
     "total",
 ]
 
@@ -82,6 +83,27 @@ def store(typing: Any, array: Any, at: Any, value: Any) -> Any:
         if kind.dtype != types.float64:
             value = builder.fptrunc(value, pointer.type.pointee)
         builder.store(value, pointer, align=ALIGNED)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, lanes), code
+
+
+@inlined
+def stream(typing: Any, array: Any, at: Any, value: Any) -> Any:
+    """As `store`, past the cache: the memory is not read first to be written over.
+
+    For large results that are written once, where numbers ``at`` and following start at a
+    multiple of their size in bytes.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind, (array, at, value) = signature.args[0], arguments
+        pointer = _pointer(context, builder, kind, array, at)
+        if kind.dtype != types.float64:
+            value = builder.fptrunc(value, pointer.type.pointee)
+        stored = builder.store(value, pointer, align=WIDTH * kind.dtype.bitwidth // 8)
+        once = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+        stored.set_metadata("nontemporal", once)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, lanes), code

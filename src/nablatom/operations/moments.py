@@ -279,7 +279,9 @@ def groups_of(route: Route) -> Groups:
         count = len(route.samples)
         size = np.bincount(route.rows, minlength=count)
         columns = arrays.columns(route.rows, count)
-        route.plans["groups"] = Groups(size, size[route.rows], (size + 2).astype(np.float64), columns)
+        route.plans["groups"] = Groups(
+            size, size[route.rows], (size + 2).astype(np.float64), columns
+        )
     groups: Groups = route.plans["groups"]
     return groups
 
