@@ -12,6 +12,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from functools import cache
+from threading import Thread
 from typing import Any
 
 import ase
@@ -19,7 +20,7 @@ import numpy as np
 from ase.build import bulk, molecule
 from ase.collections import g2
 
-from benchmarks.bars import AtMost, Bar, Faster, Figure, Limit
+from benchmarks.bars import AtMost, Bar, Faster, Figure, Limit, NoBar
 from benchmarks.duel import Duel, Duels
 from benchmarks.processes import peak_memory
 
@@ -181,7 +182,14 @@ def _like(tensor: Any, weights: list[Any]) -> Any:
 
 
 def threads(frames: list[ase.Atoms]) -> Iterator[Duel]:
-    """Two threads beside one, on one large structure."""
+    """Two threads beside one, on one large structure; and what they give at best."""
+    yield Duel(
+        "matrix products of NumPy, two threads beside one",
+        NoBar(),
+        lambda: matrix_products(2),
+        lambda: matrix_products(1),
+        rounds=9,
+    )
     for name in NAMES:
         mine = ours(name)
         values = mine(frames)
@@ -201,6 +209,22 @@ def threads(frames: list[ase.Atoms]) -> Iterator[Duel]:
             lambda mine=mine, c=cotangents: mine.vjp(frames, c, threads=2),
             lambda mine=mine, c=cotangents: mine.vjp(frames, c, threads=1),
         )
+
+
+def matrix_products(threads: int) -> None:
+    """The same number of small products, dealt to some threads, each with matrices of its own."""
+    count, size = 400, 192
+
+    def share() -> None:
+        a, b, product = (np.ones((size, size)) for _ in range(3))
+        for _ in range(count // threads):
+            np.matmul(a, b, out=product)
+
+    running = [Thread(target=share) for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
 
 
 def _filled(tensor: Any, arrays: list[Any]) -> Any:
