@@ -6,7 +6,7 @@ Each is cheapest somewhere, and all agree. For models of one hop there is also
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -38,7 +38,10 @@ LONG_SUM = 1e4  # what its terms' rounding may add up to; a missing hop does far
 def by_clusters(task: Task) -> Rows:
     """Receptive fields cut out and many put in one batch: one backward pass for each batch."""
     check_whole(task.model, task.data)
-    parts = []
+    return joined(task, _of_clusters(task))
+
+
+def _of_clusters(task: Task) -> Iterator[Found]:
     for part in batches(task.reach.edges_within(task.edges.degree)[:, -2], task.batch_edges):
         cut = clusters(task.reach, task.edges, part)
         found = pair_derivatives(
@@ -51,8 +54,7 @@ def by_clusters(task: Task) -> Rows:
         if POSITIONS in slopes:
             order = index(np.argsort(cut.entry), task.device)
             slopes[POSITIONS] = slopes[POSITIONS].index_select(0, order)
-        parts.append((found.outputs[ENERGY].flatten(), slopes))
-    return joined(task.reach, parts)
+        yield slopes | {ENERGY: found.outputs[ENERGY].flatten()}
 
 
 def by_loop(task: Task) -> Rows:
@@ -64,26 +66,28 @@ def by_loop(task: Task) -> Rows:
         An energy depends on an atom that is not in its reach.
     """
     point = _whole(task)
-    found = [
+    found = (
         _own(point.vjp(_ones_at(point, target)), task, row)
         for row, target in enumerate(task.reach.targets.reshape(-1, 1))
-    ]
-    rows = joined(task.reach, [(_energies(point, task), stacked(found))])
-    return replace(rows, outputs=point.outputs)
+    )
+    return Rows(task.reach, _energies(point, task), stacked(task, found), point.outputs)
 
 
 def by_chunks(task: Task) -> Rows:
     """Backward passes for several targets at once, vectorised: for accelerators."""
     point = _whole(task)
-    found: list[Found] = []
+    return Rows(
+        task.reach, _energies(point, task), stacked(task, _of_chunks(point, task)), point.outputs
+    )
+
+
+def _of_chunks(point: Linearization, task: Task) -> Iterator[Found]:
     for start in range(0, len(task.reach), CHUNK):
         targets = task.reach.targets[start : start + CHUNK]
         weights = torch.stack([_ones_at(point, target) for target in targets.reshape(-1, 1)])
         slopes = torch.vmap(point.vjp)(weights)
-        each = ({name: x[k] for name, x in slopes.items()} for k in range(len(targets)))
-        found += [_own(one, task, start + k) for k, one in enumerate(each)]
-    rows = joined(task.reach, [(_energies(point, task), stacked(found))])
-    return replace(rows, outputs=point.outputs)
+        for k in range(len(targets)):
+            yield _own({name: x[k] for name, x in slopes.items()}, task, start + k)
 
 
 def by_coloring(task: Task) -> Rows:

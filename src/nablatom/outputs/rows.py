@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,10 @@ DECLARE = (
 )
 
 Found = dict[str, torch.Tensor]
-"""Derivatives by name: ``positions`` (entries, 3), ``strain`` and ``cell`` (targets, 3, 3)."""
+"""Derivatives by name: ``positions`` (entries, 3), ``strain`` and ``cell`` (targets, 3, 3).
+
+Parts of the rows have the energies, (targets,), beside them.
+"""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -87,16 +90,31 @@ class Rows:
     outputs: AtomicDataDict.Type | None = None
 
 
-def joined(reach: Reach, parts: Sequence[tuple[torch.Tensor, Found]]) -> Rows:
-    """The rows of all targets from those of some at a time, in order."""
-    return Rows(
-        reach, torch.cat([values for values, _ in parts]), stacked([found for _, found in parts])
-    )
+def joined(task: Task, parts: Iterable[Found]) -> Rows:
+    """The rows of all targets from those of some at a time, in order, their energies included."""
+    found = stacked(task, parts)
+    return Rows(task.reach, found.pop(ENERGY), found)
 
 
-def stacked(found: Sequence[Found]) -> Found:
-    """Derivatives of some targets after those of others."""
-    return {name: torch.cat([each[name] for each in found]) for name in found[0]}
+def stacked(task: Task, parts: Iterable[Found]) -> Found:
+    """Derivatives of some targets after those of others.
+
+    Without a graph each part is written to its place and forgotten, so that there is never more
+    than the result and one part.
+    """
+    if task.graph:
+        found = list(parts)
+        return {name: torch.cat([each[name] for each in found]) for name in found[0]}
+    result: Found = {}
+    written: dict[str, int] = {}
+    for part in parts:
+        for name, x in part.items():
+            count = len(task.reach.atom) if name == POSITIONS else len(task.reach)
+            whole = result.setdefault(name, x.new_empty(count, *x.shape[1:]))
+            start = written.get(name, 0)
+            written[name] = start + len(x)
+            whole[start : written[name]] = x
+    return result
 
 
 def index(rows: NDArray[np.integer], device: torch.device) -> torch.Tensor:
