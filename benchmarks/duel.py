@@ -18,7 +18,7 @@ from benchmarks.clock import loops_for, settle, timed
 __all__ = ["Duel", "Duels", "figures"]
 
 Call = Callable[[], Any]
-SHORT = 0.5  # seconds
+SHORT = 5.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def after_settling(call: Callable[[], object], once: float) -> float:
     """Seconds per call of what takes about ``once``.
 
     It does not pay for what the other side has freed, nor for getting the memory back that it
-    gave away itself, which a call of a second would hardly notice.
+    gave away itself, unless it takes so long that this hardly counts.
     """
     settle()
     if once < SHORT:
