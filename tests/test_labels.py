@@ -228,7 +228,6 @@ KEYS = Labels(["k"], [[0], [1]])
 @pytest.mark.parametrize("name", USES)
 def test_labels_die_with_their_last_user(name, count):
     """Without the garbage collector's help: what is remembered makes no reference cycles."""
-    gc.collect()
     gc.disable()
     try:
         a, b = _block(count), _block(count + 2 if name == "join" else count)

@@ -692,8 +692,14 @@ class Shifted(Workspace):
         return np.empty(count + 1, dtype)[1:]
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("calculator", [SphericalExpansion, SoapPowerSpectrum])
+@pytest.mark.parametrize(
+    ("calculator", "dtype"),
+    [
+        (SphericalExpansion, "float64"),
+        (SphericalExpansion, "float32"),
+        (SoapPowerSpectrum, "float64"),
+    ],
+)
 def test_memory_may_start_anywhere(calculator, dtype):
     """Results are written past the cache only where they start at the right addresses."""
     calculator = calculator(**SMOOTH, radial=Gto(7), max_angular=2)

@@ -4,7 +4,6 @@ The pieces are made small here, so that a map of some megabytes shows what a lar
 is remembered about labels counts with the labels, not with the operation: it is there already.
 """
 
-import gc
 import tracemalloc
 
 import numpy as np
@@ -150,7 +149,6 @@ def shared(array, operands):
 
 def peak_of(call):
     """Bytes that a call asks for at most, and its result."""
-    gc.collect()
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
