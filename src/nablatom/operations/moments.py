@@ -243,13 +243,8 @@ def _averaged(x: TensorBlock, route: Route, w: Array | None) -> Callable[[Array]
     if w is not None:
         shares = _shares_of_properties(x, route, w)
         return lambda y: arrays.in_pieces(lambda part: summed(part * shares), y)
-    inverse = _inverse_sizes(route, x.values)
-    return lambda y: summed(y) * inverse
-
-
-def _inverse_sizes(route: Route, like: Array) -> Array:
-    """One over the number of entries of each group; nothing at all has a mean of zero."""
-    return 1 / arrays.constant(np.maximum(groups_of(route).size, 1), like=like)
+    count = arrays.constant(groups_of(route).divisor, like=x.values)
+    return lambda y: summed(y) / count
 
 
 def _shares_of_properties(x: TensorBlock, route: Route, w: Array | None) -> Array:
@@ -266,7 +261,9 @@ class Groups(NamedTuple):
     """What a route says of its groups."""
 
     size: NDArray[np.int64]
-    size_of_entry: NDArray[np.int64]
+    divisor: NDArray[np.float64]
+    """The same, or 1 where there is nothing: its mean is zero."""
+    size_of_entry: NDArray[np.float64]
     """How many go together with each entry, itself included."""
     roundings: NDArray[np.float64]
     """By how many times the precision the mean of a group of equal numbers can be off."""
@@ -276,12 +273,11 @@ class Groups(NamedTuple):
 def groups_of(route: Route) -> Groups:
     """The groups that a route leads to."""
     if "groups" not in route.plans:
-        count = len(route.samples)
-        size = np.bincount(route.rows, minlength=count)
-        columns = arrays.columns(route.rows, count)
-        route.plans["groups"] = Groups(
-            size, size[route.rows], (size + 2).astype(np.float64), columns
-        )
+        size = np.bincount(route.rows, minlength=len(route.samples))
+        divisor = np.maximum(size, 1).astype(np.float64)
+        roundings = (size + 2).astype(np.float64)
+        columns = arrays.columns(route.rows, len(size))
+        route.plans["groups"] = Groups(size, divisor, divisor[route.rows], roundings, columns)
     groups: Groups = route.plans["groups"]
     return groups
 
@@ -342,7 +338,8 @@ def moments_of_samples(x: TensorBlock, route: Route, weights: Any) -> Moments:
 
     variance = arrays.add_rows_of(squares, route.rows, len(route.samples), x.values)
     if w is None:
-        variance = variance * arrays.column(_inverse_sizes(route, variance), variance)
+        count = arrays.constant(groups_of(route).divisor, like=variance)
+        variance = variance / arrays.column(count, variance)
     roundings = groups_of(route).roundings.reshape((-1, *[1] * (len(x.shape) - 1)))
     return Moments(center, variance, roundings, block)
 
