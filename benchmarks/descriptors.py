@@ -250,7 +250,7 @@ def agreement(title: str, name: str, frames: list[ase.Atoms]) -> Figure:
         worst = max(worst, np.abs(x.values - y.values).max() / 1e-9)
         g, h = (block.gradient("positions").values for block in (x, y))
         worst = max(worst, np.abs(g - h).max() / (1e-8 * max(1.0, np.abs(h).max())))
-    return Figure("", title, bar, worst, unit="bounds")
+    return Figure("", title, bar, float(worst), unit="bounds")
 
 
 def memory(name: str, cells: int) -> Figure:
